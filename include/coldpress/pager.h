@@ -1,0 +1,113 @@
+// Coldpress: memory larger than it may occupy.
+//
+//   auto opened = coldpress::Pager::open({.limit_bytes = 512 << 20});
+//   if (!opened) { puts(opened.error.c_str()); return 1; }
+//   coldpress::Pager& pager = *opened.pager;
+//   coldpress::Region region = pager.map(std::size_t{4} << 30);
+//   char* bytes = static_cast<char*>(region.data());  // plain memory, zero-filled
+//
+// All regions of a pager together occupy at most its limit: pages that have not been touched for a while are
+// compressed, and come back when they are touched.
+//
+// Thread safety: all functions may be called from any thread at any time; a Region must not be destroyed
+// while others use its memory, nor a Pager before its regions. Sizes are in bytes. Errors: open() says what
+// is wrong; map() gives an empty region when the system has no address space or refuses the registration.
+// What was compressed and is found damaged is never returned: touching it raises SIGBUS. fork(): the child
+// sees its own complete copy, which is ordinary memory there; it must not call functions of the parent's
+// Pager.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace coldpress {
+
+enum class Compression { kLz4, kZstd };
+
+// How a touch of a page that is not resident is served.
+enum class FaultPath {
+  kThread,  // by a thread of the pager: also for system calls that the kernel serves from the memory
+  kSignal,  // in the touching thread, by a SIGBUS handler: faster; system calls (read, write ...) on memory
+            // that is not resident fail with EFAULT, so pin() it for them; threads must not block SIGBUS
+};
+
+struct PagerOptions {
+  std::uint64_t limit_bytes = 0;  // at least 8 MiB
+  Compression compression = Compression::kLz4;
+  int zstd_level = 1;  // -7 to 19, not 0
+  FaultPath fault_path = FaultPath::kThread;
+};
+
+// A moment's counters; names as in the kernel's vmstat (docs/stats.md).
+struct PagerStatistics {
+  std::uint64_t limit_bytes, resident_bytes, pool_bytes, metadata_bytes;
+  std::uint64_t stored_pages, stored_bytes, same_filled_pages;
+  std::uint64_t pgfault, pgmajfault, zswpin, zswpout;
+  std::uint64_t limit_exceeded, decompress_fail;
+};
+
+class Pager;
+
+// A range of memory under the pager's limit. Movable; unmapped when destroyed.
+class Region {
+ public:
+  Region() = default;
+  Region(Region&& other) noexcept;
+  Region& operator=(Region&& other) noexcept;
+  ~Region();
+
+  explicit operator bool() const { return data_ != nullptr; }
+  void* data() const { return data_; }
+  std::size_t size() const { return bytes_; }
+
+  // Each takes a part of the region; it is widened to whole pages (drop: narrowed).
+  // The part will not be needed soon: its pages go now.
+  void cold(std::size_t offset, std::size_t bytes);
+  // The part will be needed soon: its pages come now.
+  void willneed(std::size_t offset, std::size_t bytes);
+  // The part's pages come, and stay until unpin(). They count towards the limit. false: a page is damaged.
+  bool pin(std::size_t offset, std::size_t bytes);
+  void unpin(std::size_t offset, std::size_t bytes);
+  // The part's content is given up; it reads zero afterwards.
+  void drop(std::size_t offset, std::size_t bytes);
+
+ private:
+  friend class Pager;
+  struct Part;
+  Part part(std::size_t offset, std::size_t bytes, bool widen) const;
+  void reset();
+
+  Pager* pager_ = nullptr;
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+class Pager {
+ public:
+  struct Opened;
+  // An open pager, or an error that says what to do.
+  static Opened open(const PagerOptions& options);
+  ~Pager();
+  Pager(const Pager&) = delete;
+  Pager& operator=(const Pager&) = delete;
+
+  // A region of `bytes` (rounded up to pages), zero-filled. Empty on failure.
+  Region map(std::size_t bytes);
+  PagerStatistics statistics() const;
+
+ private:
+  friend class Region;
+  struct Implementation;
+  explicit Pager(std::unique_ptr<Implementation> implementation);
+  std::unique_ptr<Implementation> implementation_;
+};
+
+struct Pager::Opened {
+  std::unique_ptr<Pager> pager;  // null on failure
+  std::string error;             // then: one sentence
+  explicit operator bool() const { return pager != nullptr; }
+};
+
+}  // namespace coldpress

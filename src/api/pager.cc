@@ -1,0 +1,153 @@
+#include "coldpress/pager.h"
+
+#include <utility>
+
+#include "os/linux/syscalls.h"
+#include "runtime/engine.h"
+
+namespace coldpress {
+
+struct Pager::Implementation {
+  runtime::Engine* engine;
+
+  // Runs work(space, worker) as one operation of the engine.
+  template <typename Work>
+  auto operate(Work work) {
+    vm::Worker& worker = engine->borrow_worker();
+    engine->begin_operation();
+    auto result = work(engine->space(), worker);
+    engine->space().handle_pending(worker);
+    engine->end_operation();
+    engine->return_worker(worker);
+    return result;
+  }
+};
+
+Pager::Pager(std::unique_ptr<Implementation> implementation) : implementation_(std::move(implementation)) {}
+
+Pager::~Pager() { implementation_->engine->destroy(); }
+
+Pager::Opened Pager::open(const PagerOptions& options) {
+  runtime::Config config;
+  if (options.limit_bytes < runtime::kMinLimitBytes) return {nullptr, "limit_bytes must be at least 8 MiB"};
+  config.limit_bytes = options.limit_bytes / kPageBytes * kPageBytes;
+  if (options.compression == Compression::kZstd) {
+    if (options.zstd_level < -7 || options.zstd_level > 19 || options.zstd_level == 0) {
+      return {nullptr, "zstd_level must be -7 to 19, and not 0"};
+    }
+    config.codec = {codec::Kind::kZstd, options.zstd_level};
+  }
+  if (options.fault_path == FaultPath::kSignal) config.fault_path = runtime::FaultPath::kSignal;
+  auto created = runtime::Engine::create(config, runtime::Mode::kLibrary, {});
+  if (!created) return {nullptr, std::string(created.error().text.view())};
+  auto implementation = std::make_unique<Implementation>(Implementation{created.value()});
+  return {std::unique_ptr<Pager>(new Pager(std::move(implementation))), ""};
+}
+
+Region Pager::map(std::size_t bytes) {
+  Region region;
+  if (bytes == 0 || bytes > (std::size_t{1} << 46)) return region;
+  bytes = bytes_to_pages(bytes) * kPageBytes;
+  void* data = os::map_region(bytes);
+  if (data == nullptr) return region;
+  PageIndex first = page_of(reinterpret_cast<std::uint64_t>(data));
+  PageRange range{first, first + bytes / kPageBytes};
+  bool adopted = implementation_->operate([&](vm::Space& space, vm::Worker&) { return space.adopt(range); });
+  if (!adopted) {
+    os::sys_munmap(data, bytes);
+    return region;
+  }
+  region.pager_ = this;
+  region.data_ = data;
+  region.bytes_ = bytes;
+  return region;
+}
+
+PagerStatistics Pager::statistics() const {
+  implementation_->engine->refresh_gauges();
+  const memgroup::Stats& s = implementation_->engine->stats();
+  return {s.limit_bytes,  s.resident_bytes,    s.pool_bytes,     s.metadata_bytes, s.stored_pages,
+          s.stored_bytes, s.same_filled_pages, s.pgfault,        s.pgmajfault,     s.zswpin,
+          s.zswpout,      s.limit_exceeded,    s.decompress_fail};
+}
+
+struct Region::Part {
+  PageRange pages;
+  char* start;
+  std::size_t bytes;
+};
+
+Region::Part Region::part(std::size_t offset, std::size_t bytes, bool widen) const {
+  if (offset > bytes_) offset = bytes_;
+  if (bytes > bytes_ - offset) bytes = bytes_ - offset;
+  std::size_t begin = offset / kPageBytes, end = (offset + bytes) / kPageBytes;
+  if (widen) {
+    end = bytes_to_pages(offset + bytes);
+  } else {
+    begin = bytes_to_pages(offset);
+  }
+  if (end < begin) end = begin;
+  PageIndex first = page_of(reinterpret_cast<std::uint64_t>(data_));
+  return {{first + begin, first + end},
+          static_cast<char*>(data_) + begin * kPageBytes,
+          (end - begin) * kPageBytes};
+}
+
+Region::Region(Region&& other) noexcept { *this = std::move(other); }
+
+Region& Region::operator=(Region&& other) noexcept {
+  if (this != &other) {
+    reset();
+    pager_ = std::exchange(other.pager_, nullptr);
+    data_ = std::exchange(other.data_, nullptr);
+    bytes_ = std::exchange(other.bytes_, 0);
+  }
+  return *this;
+}
+
+Region::~Region() { reset(); }
+
+void Region::reset() {
+  // The engine hears of it from the kernel, as of every unmapping.
+  if (data_ != nullptr) os::sys_munmap(data_, bytes_);
+  data_ = nullptr;
+}
+
+void Region::cold(std::size_t offset, std::size_t bytes) {
+  Part p = part(offset, bytes, true);
+  if (p.bytes == 0) return;
+  pager_->implementation_->operate(
+      [&](vm::Space& space, vm::Worker& worker) { return space.page_out(p.pages, worker); });
+}
+
+void Region::willneed(std::size_t offset, std::size_t bytes) {
+  Part p = part(offset, bytes, true);
+  if (p.bytes == 0) return;
+  pager_->implementation_->operate(
+      [&](vm::Space& space, vm::Worker& worker) { return space.page_in(p.pages, worker); });
+}
+
+bool Region::pin(std::size_t offset, std::size_t bytes) {
+  Part p = part(offset, bytes, true);
+  if (p.bytes == 0) return true;
+  return pager_->implementation_->operate([&](vm::Space& space, vm::Worker& worker) {
+    space.set_pinned(p.pages, true);
+    return space.page_in(p.pages, worker);
+  });
+}
+
+void Region::unpin(std::size_t offset, std::size_t bytes) {
+  Part p = part(offset, bytes, true);
+  if (p.bytes == 0) return;
+  pager_->implementation_->operate([&](vm::Space& space, vm::Worker&) {
+    space.set_pinned(p.pages, false);
+    return true;
+  });
+}
+
+void Region::drop(std::size_t offset, std::size_t bytes) {
+  Part p = part(offset, bytes, false);
+  if (p.bytes != 0) os::sys_madvise(p.start, p.bytes, MADV_DONTNEED);
+}
+
+}  // namespace coldpress

@@ -1,0 +1,29 @@
+// The commands of the tool. Each returns the process's exit status: 0 good, 1 the thing asked about is not
+// so, 2 bad input or a machine that lacks something (one clear sentence on standard error).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runtime/config.h"
+
+namespace coldpress::cli {
+
+struct RunOptions {
+  std::string limit = "50%";
+  std::string codec = "lz4";
+  std::string fault_path = "thread";
+  std::string stats;
+  bool quiet = false;
+  std::vector<std::string> program;  // and its arguments
+};
+
+// Replaces this process by the program; returns only on failure (2, or 126 and 127 as a shell does).
+int run(const RunOptions& options);
+int doctor(bool json);
+int stat(long pid, bool json);
+
+// Prints "coldpress: sentence" on standard error.
+void complain(const std::string& sentence);
+
+}  // namespace coldpress::cli

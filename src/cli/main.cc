@@ -1,0 +1,81 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "cli/commands.h"
+
+namespace coldpress::cli {
+
+void complain(const std::string& sentence) { std::fprintf(stderr, "coldpress: %s\n", sentence.c_str()); }
+
+namespace {
+
+constexpr char kVersion[] = "coldpress 0.1.0";
+
+int parse_and_run(int argc, char** argv) {
+  // The program's own arguments are not ours to parse.
+  std::vector<std::string> ours, program;
+  bool separated = false;
+  for (int i = 1; i < argc; ++i) {
+    if (!separated && std::string(argv[i]) == "--") {
+      separated = true;
+    } else {
+      (separated ? program : ours).emplace_back(argv[i]);
+    }
+  }
+
+  CLI::App app{"Gives a program more memory than it may occupy: cold pages are kept compressed.",
+               "coldpress"};
+  app.set_version_flag("--version", kVersion);
+  app.require_subcommand(1);
+  RunOptions run_options;
+  auto* run_command = app.add_subcommand("run", "run a program under a memory limit");
+  run_command->add_option("--limit", run_options.limit,
+                          "memory the program may occupy: 512M, 1.5GiB, or 50% of the machine (default)");
+  run_command->add_option("--codec", run_options.codec, "lz4 or zstd[:LEVEL]")->capture_default_str();
+  run_command->add_option("--fault-path", run_options.fault_path, "thread or signal")->capture_default_str();
+  run_command->add_option("--stats", run_options.stats, "write the counters to this file at exit (JSON)");
+  run_command->add_flag("--quiet", run_options.quiet, "say nothing at exit");
+  run_command->footer("Usage: coldpress run [OPTIONS] -- PROGRAM [ARGUMENTS...]");
+  run_command->prefix_command();
+  bool doctor_json = false, stat_json = false;
+  long pid = 0;
+  auto* doctor_command =
+      app.add_subcommand("doctor", "tell whether this machine can do it, and what to change");
+  doctor_command->add_flag("--json", doctor_json, "as JSON");
+  auto* stat_command = app.add_subcommand("stat", "counters of a managed process");
+  stat_command->add_option("PID", pid, "process id")->required()->check(CLI::PositiveNumber);
+  stat_command->add_flag("--json", stat_json, "as JSON");
+
+  try {
+    std::reverse(ours.begin(), ours.end());  // the library wants them so
+    app.parse(ours);
+  } catch (const CLI::Success& help_or_version) {
+    return app.exit(help_or_version);
+  } catch (const CLI::ParseError& error) {
+    std::string what = error.what();
+    if (!what.empty() && what.back() == '.') what.pop_back();
+    complain(what + " (see coldpress --help)");
+    return 2;
+  }
+  if (*run_command) {
+    for (const std::string& extra : run_command->remaining()) {
+      if (run_options.program.empty() && !extra.empty() && extra[0] == '-') {
+        complain("unknown option " + extra + " (see coldpress run --help; the program comes after --)");
+        return 2;
+      }
+      run_options.program.push_back(extra);
+    }
+    run_options.program.insert(run_options.program.end(), program.begin(), program.end());
+    return run(run_options);
+  }
+  if (separated) {
+    complain("-- is for coldpress run only");
+    return 2;
+  }
+  return *doctor_command ? doctor(doctor_json) : stat(pid, stat_json);
+}
+
+}  // namespace
+}  // namespace coldpress::cli
+
+int main(int argc, char** argv) { return coldpress::cli::parse_and_run(argc, argv); }

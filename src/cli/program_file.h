@@ -1,0 +1,17 @@
+// Looks at the program that `run` was asked to start, before anything is started.
+// No state: any thread may call. Nothing is executed.
+#pragma once
+
+#include <string>
+
+namespace coldpress::cli {
+
+struct ProgramFile {
+  std::string path;     // found through PATH, as exec would
+  int exit_status = 0;  // 0: can be preloaded; else what run() returns
+  std::string problem;  // then: why, and what to do
+};
+
+ProgramFile inspect_program(const std::string& name);
+
+}  // namespace coldpress::cli

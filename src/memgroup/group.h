@@ -1,0 +1,41 @@
+// A memory group: a limit, and what is charged to it.
+//
+// usage = resident pages of the program + pool + metadata + frames that hold memory, in pages. In a managed
+// process it is what the kernel shows as RssAnon, set from there at every tick (set_usage) and moved between
+// ticks by what the engine itself does (charge, uncharge). Three marks, from the top:
+//   limit  a fault that finds usage here reclaims before it goes on
+//   high   background reclaim starts; memory that is not yet managed is adopted
+//   low    background reclaim stops
+// Thread safety: all functions from any thread.
+#pragma once
+
+#include <cstdint>
+
+#include "memgroup/stats.h"
+#include "sync/atomic.h"
+
+namespace coldpress::memgroup {
+
+class Group {
+ public:
+  void init(std::uint64_t limit_pages, Stats* stats);
+
+  std::int64_t usage() const { return usage_.load(sync::kRelaxed); }
+  void set_usage(std::uint64_t pages) { usage_.store(static_cast<std::int64_t>(pages), sync::kRelaxed); }
+  void charge(std::uint64_t pages) { usage_.fetch_add(static_cast<std::int64_t>(pages), sync::kRelaxed); }
+  void uncharge(std::uint64_t pages) { usage_.fetch_sub(static_cast<std::int64_t>(pages), sync::kRelaxed); }
+
+  std::int64_t limit() const { return limit_; }
+  std::int64_t high() const { return high_; }
+  std::int64_t low() const { return low_; }
+  Stats& stats() const { return *stats_; }
+
+ private:
+  sync::Atomic<std::int64_t> usage_{0};
+  std::int64_t limit_ = 0;
+  std::int64_t high_ = 0;
+  std::int64_t low_ = 0;
+  Stats* stats_ = nullptr;
+};
+
+}  // namespace coldpress::memgroup

@@ -1,0 +1,69 @@
+#include "os/linux/engine_memory.h"
+
+#include "os/linux/syscalls.h"
+
+namespace coldpress::os {
+
+Status EngineMemory::init(std::size_t bytes) {
+  void* base = sys_mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+  if (base == nullptr) {
+    Text text;
+    text << "can not reserve ";
+    text.bytes(bytes) << " of address space; raise the limit (ulimit -v unlimited)";
+    return Error{text};
+  }
+  sys_madvise(base, bytes, MADV_NOHUGEPAGE);
+  base_ = reinterpret_cast<std::uint64_t>(base);
+  bytes_ = bytes;
+  next_ = base_ + kPageBytes;
+  if (!commit(first_page(), kPageBytes) || !commit(last_page(), kPageBytes)) {
+    destroy();
+    Text text;
+    text << "out of memory while starting";
+    return Error{text};
+  }
+  return Done{};
+}
+
+void EngineMemory::destroy() {
+  if (base_ != 0) sys_munmap(reinterpret_cast<void*>(base_), bytes_);
+  base_ = bytes_ = next_ = 0;
+}
+
+void* EngineMemory::reserve(std::size_t bytes) {
+  bytes = bytes_to_pages(bytes) * kPageBytes;
+  if (next_ + bytes > base_ + bytes_ - kPageBytes) return nullptr;
+  void* start = reinterpret_cast<void*>(next_);
+  next_ += bytes;
+  return start;
+}
+
+bool EngineMemory::commit(void* start, std::size_t bytes) {
+  return sys_mprotect(start, bytes_to_pages(bytes) * kPageBytes, PROT_READ | PROT_WRITE) == 0;
+}
+
+void EngineMemory::discard(void* start, std::size_t bytes) { sys_madvise(start, bytes, MADV_DONTNEED); }
+
+void EngineMemory::label(void* start, std::size_t bytes, const char* name) {
+  name_mapping(start, bytes_to_pages(bytes) * kPageBytes, name);
+}
+
+void* EngineMemory::allocate(std::size_t bytes, const char* name) {
+  void* start = reserve(bytes);
+  if (start == nullptr || !commit(start, bytes)) return nullptr;
+  label(start, bytes, name);
+  return start;
+}
+
+void EngineMemory::reset(void* from) {
+  auto start = bytes_to_pages(reinterpret_cast<std::uint64_t>(from)) * kPageBytes;
+  std::uint64_t bytes = base_ + bytes_ - start;
+  sys_mmap(reinterpret_cast<void*>(start), bytes, PROT_NONE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED);
+  sys_madvise(reinterpret_cast<void*>(start), bytes, MADV_NOHUGEPAGE);
+  next_ = start;
+  COLDPRESS_CHECK(commit(last_page(), kPageBytes));
+  *static_cast<std::uint64_t*>(first_page()) = 0;
+}
+
+}  // namespace coldpress::os

@@ -1,0 +1,237 @@
+#include "os/linux/linux_mmu.h"
+
+#include <bit>
+
+#include "os/linux/syscalls.h"
+#include "os/linux/uffd_abi.h"
+
+namespace coldpress::os {
+namespace {
+constexpr std::uint32_t kTrashPages = 32;
+}
+
+Status LinuxMmu::init(const LinuxMmuOptions& options) {
+  options_ = options;
+  frame_count_ = options.frame_count;
+  if (auto opened = main_.open({.events = true, .signal_path = options.signal_path}); !opened) {
+    return opened;
+  }
+  if (auto opened = trash_owner_.open({.events = false}); !opened) return opened;
+  if (!open_helpers()) {
+    return Error{Text() << "can not open /proc/self/pagemap: mount /proc in this container"};
+  }
+  return Done{};
+}
+
+bool LinuxMmu::open_helpers() {
+  pagemap_ = static_cast<int>(sys_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+  interrupt_ = static_cast<int>(raw_syscall(SYS_eventfd2, 0, O_CLOEXEC | O_NONBLOCK));
+  return pagemap_ >= 0 && interrupt_ >= 0;
+}
+
+bool LinuxMmu::belongs_to_this_process(int main_fd) const {
+  Userfault probe;
+  probe.adopt(main_fd, true);
+  // There is nothing in trash between releases, so nothing can move: the kernel answers ENOENT (or EEXIST).
+  // For another process's descriptor it answers EINVAL.
+  return probe.move(staging_, trash_, 1).status != MoveStatus::kMismatch;
+}
+
+bool LinuxMmu::usable_here() const {
+  uffdio_range nothing{0, 0};
+  return sys_ioctl(main_.fd(), UFFDIO_WAKE, &nothing) == -EINVAL;  // others: ENOTTY, EBADF
+}
+
+void LinuxMmu::interrupt() {
+  std::uint64_t one = 1;
+  sys_write(interrupt_, &one, sizeof one);
+}
+
+Status LinuxMmu::activate(MemorySource& memory) {
+  auto area = [&](std::uint64_t pages, const char* name) {
+    void* start = memory.reserve(pages << kPageShift);
+    if (start == nullptr || !memory.commit(start, pages << kPageShift)) return std::uint64_t{0};
+    name_mapping(start, pages << kPageShift, name);
+    return reinterpret_cast<std::uint64_t>(start);
+  };
+  // A guard page on each side keeps the registered areas from merging with their neighbours.
+  memory.reserve(kPageBytes);
+  std::uint64_t staging = area(frame_count_, "coldpress-frames");
+  memory.reserve(kPageBytes);
+  trash_ = area(kTrashPages, "coldpress-trash");
+  memory.reserve(kPageBytes);
+  zeros_ = area(kFillRun, "coldpress-zeros");
+  if (staging == 0 || trash_ == 0 || zeros_ == 0) {
+    return Error{Text() << "out of address space for the engine's frames"};
+  }
+  // Read once, so that every later read of these pages is of the kernel's shared zero page.
+  for (std::uint32_t page = 0; page < kFillRun; ++page) {
+    (void)*reinterpret_cast<volatile char*>(zeros_ + page * kPageBytes);
+  }
+  if (main_.register_as_target({page_of(staging), page_of(staging) + frame_count_}) != MoveStatus::kDone ||
+      trash_owner_.register_as_target({page_of(trash_), page_of(trash_) + kTrashPages}) !=
+          MoveStatus::kDone) {
+    return Error{Text() << "the kernel refused to register the engine's frames with userfaultfd"};
+  }
+  staging_ = staging;
+  return Done{};
+}
+
+Status LinuxMmu::reopen_after_fork(int main_fd, bool keep_staging) {
+  // Whatever descriptors the parent's engine had are in the parent's engine threads' table, not here.
+  bool fork_event = main_.has_fork_event();
+  if (main_fd >= 0) {
+    main_.adopt(main_fd, fork_event);
+  } else if (auto opened = main_.open({.events = true, .signal_path = options_.signal_path}); !opened) {
+    return opened;
+  }
+  if (auto opened = trash_owner_.open({.events = false}); !opened) return opened;
+  if (!open_helpers()) return Error{Text() << "can not open /proc/self/pagemap"};
+  if (!keep_staging) {
+    staging_ = trash_ = zeros_ = 0;
+  } else if (trash_owner_.register_as_target({page_of(trash_), page_of(trash_) + kTrashPages}) !=
+             MoveStatus::kDone) {
+    return Error{Text() << "the kernel refused to register the engine's frames with userfaultfd"};
+  }
+  return Done{};
+}
+
+void LinuxMmu::close() {
+  main_.close();
+  trash_owner_.close();
+  staging_ = trash_ = zeros_ = 0;
+  if (pagemap_ >= 0) sys_close(pagemap_);
+  if (interrupt_ >= 0) sys_close(interrupt_);
+  pagemap_ = interrupt_ = -1;
+}
+
+void LinuxMmu::descriptors(int (&fds)[4]) const {
+  fds[0] = main_.fd();
+  fds[1] = trash_owner_.fd();
+  fds[2] = pagemap_;
+  fds[3] = interrupt_;
+}
+
+std::uint32_t LinuxMmu::release(FrameId first, std::uint32_t mask) {
+  sync::MutexLock lock(trash_mutex_);
+  std::uint32_t released = 0;
+  while (mask != 0) {
+    auto bit = static_cast<std::uint32_t>(std::countr_zero(mask));
+    auto run = static_cast<std::uint32_t>(std::countr_one(mask >> bit));
+    MoveResult result = trash_owner_.move(trash_, frame_address(first + bit), run);
+    if (result.moved == 0 && result.status == MoveStatus::kBusy) {
+      // Shared with a process forked since: a write makes this process's own copy, which can move.
+      auto* page = reinterpret_cast<volatile char*>(frame_address(first + bit));
+      *page = *page;
+      result = trash_owner_.move(trash_, frame_address(first + bit), 1);
+    }
+    std::uint32_t done = result.moved;
+    if (done == 0 && result.status == MoveStatus::kHole) done = 1;  // already empty
+    std::uint32_t done_mask = done >= 32 ? ~0u : ((1u << done) - 1) << bit;
+    released |= done_mask;
+    if (done == 0) done_mask = 1u << bit;  // could not: keep it, go on
+    mask &= ~done_mask;
+    if (result.moved > 0) {
+      sys_madvise(reinterpret_cast<void*>(trash_), std::size_t{result.moved} << kPageShift, MADV_DONTNEED);
+    }
+  }
+  return released;
+}
+
+bool LinuxMmu::register_range(PageRange range) { return main_.register_missing(range) == MoveStatus::kDone; }
+
+MoveResult LinuxMmu::capture(PageIndex first, FrameId into, std::uint32_t pages) {
+  return main_.move(frame_address(into), first.address(), pages);
+}
+
+MoveResult LinuxMmu::install(PageIndex first, FrameId from, std::uint32_t pages) {
+  return main_.move(first.address(), frame_address(from), pages);
+}
+
+MoveResult LinuxMmu::install_copy(PageIndex first, const std::byte* from, std::uint32_t pages) {
+  MoveResult result = main_.copy(first.address(), from, pages);
+  // ENOENT from COPY speaks of the destination.
+  if (result.status == MoveStatus::kHole) result.status = MoveStatus::kGone;
+  return result;
+}
+
+MoveResult LinuxMmu::fill_zero(PageIndex first, std::uint32_t pages, bool for_write) {
+  MoveResult result = for_write ? main_.copy(first.address(), reinterpret_cast<void*>(zeros_), pages)
+                                : main_.zero(first.address(), pages);
+  if (result.status == MoveStatus::kHole) result.status = MoveStatus::kGone;
+  return result;
+}
+
+// Runs whose categories, after inversion, include all of `categories`.
+std::size_t LinuxMmu::scan(PageRange range, std::uint64_t categories, std::uint64_t inverted,
+                           std::uint64_t max_pages, std::span<PageRange> found, PageIndex* scanned_to) const {
+  abi::PageRegion regions[64];
+  abi::PagemapScan scan{};
+  scan.size = sizeof scan;
+  scan.start = range.begin.address();
+  scan.end = range.end.address();
+  scan.vec = reinterpret_cast<std::uint64_t>(regions);
+  scan.vec_len = found.size() < 64 ? found.size() : 64;
+  scan.max_pages = max_pages;
+  scan.category_mask = categories;
+  scan.category_inverted = inverted;
+  scan.return_mask = categories & ~inverted;
+  long count = sys_ioctl(pagemap_, abi::kPagemapScan, &scan);
+  if (count < 0) {
+    *scanned_to = range.end;
+    return 0;
+  }
+  for (long i = 0; i < count; ++i) {
+    found[static_cast<std::size_t>(i)] = {page_of(regions[i].start), page_of(regions[i].end)};
+  }
+  *scanned_to = page_of(scan.walk_end);
+  if (*scanned_to <= range.begin) *scanned_to = range.end;
+  return static_cast<std::size_t>(count);
+}
+
+std::size_t LinuxMmu::scan_present(PageRange range, std::uint64_t max_pages, std::span<PageRange> found,
+                                   PageIndex* scanned_to) {
+  return scan(range, abi::kPagePresent | abi::kPageWpAllowed | abi::kPagePfnZero, abi::kPagePfnZero,
+              max_pages, found, scanned_to);
+}
+
+std::size_t LinuxMmu::scan_registered(PageRange range, std::span<PageRange> found, PageIndex* scanned_to) {
+  return scan(range, abi::kPageWpAllowed, 0, 0, found, scanned_to);
+}
+
+bool LinuxMmu::changing() { return main_.changing(); }
+
+Message LinuxMmu::next_message() { return main_.read_message(); }
+
+void LinuxMmu::wait_message(std::int64_t timeout_ns) {
+  pollfd polls[2] = {{main_.fd(), POLLIN, 0}, {interrupt_, POLLIN, 0}};
+  sys_poll(polls, 2, timeout_ns);
+}
+
+MoveStatus LinuxMmu::child_copy(int child, PageIndex page, const std::byte* from) {
+  Userfault of_child;
+  of_child.adopt(child, true);
+  return of_child.copy(page.address(), from, 1).status;
+}
+
+MoveStatus LinuxMmu::child_poison(int child, PageIndex page) {
+  Userfault of_child;
+  of_child.adopt(child, true);
+  return of_child.poison(page.address());
+}
+
+void LinuxMmu::hide_from_fork(PageRange range, bool hidden) {
+  if (main_.has_fork_event()) return;
+  sys_madvise(reinterpret_cast<void*>(range.begin.address()), range.pages() << kPageShift,
+              hidden ? MADV_DONTFORK : MADV_DOFORK);
+}
+
+void LinuxMmu::child_skip_message(int child) {
+  Userfault of_child;
+  of_child.adopt(child, true);
+  of_child.read_message();
+}
+
+void LinuxMmu::child_close(int child) { sys_close(child); }
+
+}  // namespace coldpress::os

@@ -1,0 +1,80 @@
+// What the engine reads of its own process: memory use, mappings, the machine's size.
+//
+// Descriptors are opened once, early: a program may change its root, its user or its limits later.
+// Thread safety: none; each object has one user at a time.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "base/units.h"
+
+namespace coldpress::os {
+
+// A line of /proc/self/maps.
+struct Mapping {
+  PageRange range;
+  bool readable = false, writable = false, executable = false, shared = false;
+  bool file = false;      // has an inode
+  std::string_view name;  // path, "[heap]", "[anon:...]" or empty; valid until the next line
+};
+
+// Parses one line (without its newline). false: not a line of a maps file.
+bool parse_mapping(std::string_view line, Mapping& mapping);
+
+class ProcessView {
+ public:
+  // false: /proc is not there.
+  bool open();
+  void close();
+  void descriptors(int (&fds)[3]) const {
+    fds[0] = statm_;
+    fds[1] = maps_;
+    fds[2] = tasks_;
+  }
+
+  // Anonymous resident memory as the kernel shows it (RssAnon), in pages.
+  std::uint64_t rss_anon_pages() const;
+
+  // Calls visit(mapping) for every mapping. false: could not be read to the end.
+  template <typename Visit>
+  bool for_each_mapping(std::span<char> buffer, Visit visit) const {
+    std::uint64_t offset = 0;
+    std::size_t kept = 0;
+    for (;;) {
+      long count = read_maps(buffer.subspan(kept), offset);
+      if (count < 0) return false;
+      if (count == 0) return kept == 0;
+      offset += static_cast<std::uint64_t>(count);
+      std::string_view text(buffer.data(), kept + static_cast<std::size_t>(count));
+      for (auto end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
+        Mapping mapping;
+        if (parse_mapping(text.substr(0, end), mapping)) visit(mapping);
+        text.remove_prefix(end + 1);
+      }
+      kept = text.size();
+      if (kept == buffer.size()) return false;
+      for (std::size_t i = 0; i < kept; ++i) buffer[i] = text[i];
+    }
+  }
+
+  // An address in the thread block of every thread that the C library made: it lies in the thread's stack
+  // mapping. Fills `addresses`, returns how many.
+  std::size_t thread_blocks(std::span<std::uint64_t> addresses) const;
+
+ private:
+  long read_maps(std::span<char> buffer, std::uint64_t offset) const;
+
+  int statm_ = -1;
+  int maps_ = -1;
+  int tasks_ = -1;
+};
+
+// Physical memory of the machine, in bytes.
+std::uint64_t physical_memory_bytes();
+
+// Cpus this process may run on: fills `cpus` with their numbers, returns how many there are in it.
+std::size_t allowed_cpus(std::span<int> cpus);
+
+}  // namespace coldpress::os

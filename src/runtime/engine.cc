@@ -1,0 +1,274 @@
+#include "runtime/engine.h"
+
+#include <algorithm>
+#include <bit>
+#include <new>
+
+#include "os/linux/stats_file.h"
+#include "os/linux/syscalls.h"
+#include "runtime/report.h"
+#include "runtime/signal_path.h"
+
+namespace coldpress::runtime {
+namespace {
+
+constexpr std::size_t kThreadStackBytes = 256 << 10;
+constexpr std::size_t kMapsBufferBytes = 64 << 10;
+constexpr std::size_t kThreadBlocks = 4096;
+// Address space only: tables are committed as they fill.
+constexpr std::uint64_t kMaxSlots = std::uint64_t{1} << 27;   // 512 GiB of pages out
+constexpr std::uint64_t kMaxLeaves = std::uint64_t{1} << 21;  // 4 TiB of ranges with page words
+constexpr std::uint64_t kTableBytes = std::uint64_t{20} << 30;
+
+std::uint32_t frames_for(std::uint64_t limit_bytes) {
+  std::uint64_t frames = std::clamp<std::uint64_t>((limit_bytes >> kPageShift) / 8, 1024, 65536);
+  return static_cast<std::uint32_t>(frames / swap::kGroupFrames * swap::kGroupFrames);
+}
+
+}  // namespace
+
+Result<Engine*> Engine::create(const Config& config, Mode mode, PageRange image) {
+  os::EngineMemory memory;
+  if (auto status = memory.init(os::physical_memory_bytes() + kTableBytes); !status) return status.error();
+  void* place = memory.allocate(sizeof(Engine), "coldpress-engine");
+  if (place == nullptr) {
+    memory.destroy();
+    return Error{Text() << "out of memory while starting"};
+  }
+  auto* engine = new (place) Engine;
+  engine->config_ = config;
+  engine->mode_ = mode;
+  engine->image_ = image;
+  engine->memory_ = memory;
+  engine->gate_.init(memory.first_page(), memory.last_page());
+  if (auto status = engine->start(); !status) {
+    Error error = status.error();
+    engine->destroy();
+    return error;
+  }
+  return engine;
+}
+
+Status Engine::start() {
+  if (auto status = open_all(-1, false); !status) return status;
+  running_.store(true);
+  if (config_.fault_path == FaultPath::kSignal && !add_signal_engine(*this)) {
+    return Error{Text() << "too many pagers on the signal path in one process"};
+  }
+  if (mode_ == Mode::kLibrary) {
+    if (auto status = activate(); !status) return status;
+  }
+  if (!start_engine_thread(monitor_thread_, &monitor_entry, "coldpress")) {
+    return Error{Text() << "can not start a thread: raise the limit on processes (ulimit -u)"};
+  }
+  drop_program_copies();
+  return Done{};
+}
+
+Status Engine::open_all(int main_fd, bool keep_staging) {
+  auto fail = [&](const Error& error) {
+    mmu_.close();
+    view_.close();
+    if (stats_fd_ >= 0) os::sys_close(stats_fd_);
+    stats_fd_ = -1;
+    return error;
+  };
+  Status opened =
+      keep_staging || main_fd >= 0
+          ? mmu_.reopen_after_fork(main_fd, keep_staging)
+          : mmu_.init({frames_for(config_.limit_bytes), config_.fault_path == FaultPath::kSignal});
+  if (!opened) return fail(opened.error());
+  if (!view_.open()) return fail({Text() << "can not open /proc/self/statm and maps: mount /proc here"});
+  auto* page = static_cast<memgroup::Stats*>(os::create_stats_page(stats_, &stats_fd_));
+  if (page == nullptr) return fail({Text() << "can not create a memory file for statistics"});
+  stats_ = page;
+  stats_->pid.store(static_cast<std::uint64_t>(os::sys_getpid()));
+  group_.init(config_.limit_bytes >> kPageShift, stats_);
+  stats_->magic.store(memgroup::Stats::kMagic);
+  if (config_.stats_path[0] != 0 && config_.root_pid == os::sys_getpid()) {
+    report_fd_ = static_cast<int>(os::sys_open(config_.stats_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+  }
+  return Done{};
+}
+
+// In kProcess mode the engine's threads have a table of their own; the program's shall not show the engine's
+// descriptors. On the signal path program threads serve themselves and need them.
+void Engine::drop_program_copies() {
+  if (mode_ == Mode::kLibrary || config_.fault_path == FaultPath::kSignal) return;
+  int of_mmu[4], of_view[3];
+  mmu_.descriptors(of_mmu);
+  view_.descriptors(of_view);
+  for (int fd : of_mmu) os::sys_close(fd);
+  for (int fd : of_view) os::sys_close(fd);
+  os::sys_close(stats_fd_);
+  if (report_fd_ >= 0) os::sys_close(report_fd_);
+}
+
+bool Engine::start_engine_thread(sync::Thread& thread, void (*entry)(void*), const char* name) {
+  if (thread.stack == nullptr) {
+    memory_.reserve(kPageBytes);  // guard
+    thread.stack = static_cast<std::byte*>(memory_.allocate(kThreadStackBytes, "coldpress-stack"));
+    if (thread.stack == nullptr) return false;
+    thread.stack_bytes = kThreadStackBytes;
+  }
+  thread.entry = entry;
+  if (thread.argument == nullptr) thread.argument = this;
+  thread.name = name;
+  thread.own_descriptors = &thread == &monitor_thread_;  // servers share the monitor's table
+  return sync::start_thread(thread);
+}
+
+bool Engine::make_worker(vm::Worker& worker) {
+  std::size_t codec_bytes = codec::Codec::workspace_bytes(config_.codec);
+  auto* memory = static_cast<std::byte*>(
+      memory_.allocate(codec_bytes + 2 * kPageBytes + kPageBytes, "coldpress-worker"));
+  if (memory == nullptr) return false;
+  worker.pending = static_cast<std::uint64_t*>(
+      memory_.allocate(vm::Worker::kMaxPending * sizeof(std::uint64_t), "coldpress-worker"));
+  if (worker.pending == nullptr) return false;
+  worker.page = memory;
+  worker.store.buffer = memory + kPageBytes;
+  return worker.store.codec.init(config_.codec, memory + 2 * kPageBytes, codec_bytes);
+}
+
+Status Engine::activate() {
+  auto no_memory = [] { return Error{Text() << "out of memory while the engine becomes active"}; };
+  if (auto status = mmu_.activate(memory_); !status) return status;
+  vm::SpaceOptions options{
+      .pool_bytes = os::physical_memory_bytes(), .max_slots = kMaxSlots, .max_leaves = kMaxLeaves};
+  if (!space_.init(memory_, mmu_, group_, options)) return no_memory();
+  space_.set_fork_handler(this);
+  space_.set_usage_source(this);
+  if (!make_worker(monitor_worker_)) return no_memory();
+  for (auto& worker : spare_workers_) {
+    if (!make_worker(worker)) return no_memory();
+  }
+  spare_free_.store((1u << kSpareWorkers) - 1);
+  maps_buffer_ = static_cast<char*>(memory_.allocate(kMapsBufferBytes, "coldpress-maps"));
+  thread_blocks_ =
+      static_cast<std::uint64_t*>(memory_.allocate(kThreadBlocks * sizeof(std::uint64_t), "coldpress-maps"));
+  if (maps_buffer_ == nullptr || thread_blocks_ == nullptr) return no_memory();
+  int cpus[kMaxServers];
+  server_count_ = os::allowed_cpus(cpus);
+  bool pin = server_count_ > 1 && config_.fault_path == FaultPath::kThread;
+  if (server_count_ < 2) server_count_ = 2;  // one serves while the other waits for a change of layout
+  if (config_.fault_path == FaultPath::kSignal) server_count_ = 1;  // layout messages only
+  for (std::size_t i = 0; i < server_count_; ++i) {
+    if (!make_worker(server_workers_[i])) return no_memory();
+    servers_[i] = {this, &server_workers_[i]};
+    server_threads_[i].argument = &servers_[i];
+    server_threads_[i].cpu = pin ? cpus[i] : -1;
+  }
+  active_.store(true);
+  if (!start_servers()) {
+    return Error{Text() << "can not start a thread: raise the limit on processes (ulimit -u)"};
+  }
+  return Done{};
+}
+
+bool Engine::start_servers() {
+  for (std::size_t i = 0; i < server_count_; ++i) {
+    if (!start_engine_thread(server_threads_[i], &server_entry, "coldpress-fault")) return false;
+  }
+  return true;
+}
+
+void Engine::destroy() {
+  remove_signal_engine(*this);
+  stopping_.store(true);
+  pressure_.signal();
+  mmu_.interrupt();
+  sync::join_thread(monitor_thread_);
+  for (std::size_t i = 0; i < server_count_; ++i) sync::join_thread(server_threads_[i]);
+  mmu_.close();
+  view_.close();
+  if (stats_fd_ >= 0) os::sys_close(stats_fd_);
+  if (stats_ != nullptr) os::sys_munmap(stats_, os::kStatsFileBytes);
+  os::EngineMemory memory = memory_;  // this object lies in it
+  memory.destroy();
+}
+
+void Engine::begin_operation() {
+  constexpr std::int64_t kPatience = 2'000'000;
+  if (gate_.begin()) return;
+  if (static_cast<std::uint32_t>(os::sys_gettid()) != forking_thread_.load()) {
+    gate_.wait_open(kPatience);
+    if (gate_.begin()) return;
+  }
+  gate_.force_begin();
+}
+
+bool Engine::serve_in_signal(PageIndex page) {
+  if (!active_.load()) return false;
+  // Engine threads have their own descriptors; the program may have closed the ones that this thread would
+  // use.
+  if (mode_ == Mode::kProcess && !mmu_.usable_here()) return ask(Request::kServeFault, page);
+  vm::Worker& worker = borrow_worker();
+  begin_operation();
+  bool ours = space_.knows(page);
+  if (ours) {
+    space_.handle_fault(page, true, worker);
+    space_.handle_pending(worker);
+  }
+  end_operation();
+  return_worker(worker);
+  return ours;
+}
+
+bool Engine::ask(Request request, PageIndex page) {
+  sync::MutexLock lock(ask_mutex_);
+  std::uint32_t ticket = answered_.ticket();
+  request_page_ = page;
+  request_.store(request);
+  pressure_.signal();
+  while (request_.load() != Request::kNone) {
+    answered_.wait(ticket);
+    ticket = answered_.ticket();
+  }
+  return request_answer_;
+}
+
+void Engine::answer_request() {
+  Request request = request_.load();
+  if (request == Request::kNone) return;
+  request_answer_ = true;
+  switch (request) {
+    case Request::kServeFault:
+      request_answer_ = active_.load() && space_.knows(request_page_);
+      if (request_answer_) space_.handle_fault(request_page_, true, monitor_worker_);
+      break;
+    case Request::kPrepareFork:
+      space_.prepare_unseen_fork(monitor_worker_);
+      break;
+    case Request::kEndFork:
+      space_.end_unseen_fork();
+      break;
+    case Request::kWriteStats:
+      request_answer_ = write_stats_json(*stats_, report_fd_);
+      break;
+    case Request::kNone:
+      break;
+  }
+  request_.store(Request::kNone);
+  answered_.signal();
+}
+
+vm::Worker& Engine::borrow_worker() {
+  for (;;) {
+    std::uint32_t ticket = spare_returned_.ticket();
+    std::uint32_t free = spare_free_.load();
+    while (free != 0) {
+      if (spare_free_.compare_exchange_weak(free, free & (free - 1))) {
+        return spare_workers_[std::countr_zero(free)];
+      }
+    }
+    spare_returned_.wait(ticket);
+  }
+}
+
+void Engine::return_worker(vm::Worker& worker) {
+  spare_free_.fetch_or(1u << (&worker - spare_workers_));
+  spare_returned_.signal();
+}
+
+}  // namespace coldpress::runtime

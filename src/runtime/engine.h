@@ -1,0 +1,148 @@
+// Engine: a running instance. Owns the memory, the Mmu, the address space and the threads.
+//
+// Two modes. kProcess (the preload library): all anonymous memory of the process is watched; nothing is
+// registered, no table exists and one thread sleeps until memory use nears the limit; then everything
+// anonymous is adopted. kLibrary: only ranges that are added are managed, from the start.
+//
+// Threads: a monitor (memory use, adoption, background reclaim) and, once active, one server for each cpu up
+// to kMaxServers, pinned, because a fault is served fastest on the cpu where it happened. In kProcess mode
+// they are made by clone(2) and share a file table of their own.
+//
+// Fork, see fork.cc. Lock order: fork_mutex_, gate, then those of vm::Space.
+// Thread safety: start() and stop() by one thread; the rest as said.
+#pragma once
+
+#include "memgroup/group.h"
+#include "os/linux/descriptors.h"
+#include "os/linux/engine_memory.h"
+#include "os/linux/linux_mmu.h"
+#include "os/linux/process.h"
+#include "runtime/config.h"
+#include "runtime/operation_gate.h"
+#include "sync/thread.h"
+#include "vm/space.h"
+
+namespace coldpress::runtime {
+
+enum class Mode { kProcess, kLibrary };
+
+class Engine final : public vm::ForkHandler, public vm::UsageSource {
+ public:
+  // Opens what is needed and starts the monitor (kLibrary: everything). On error nothing is left behind. The
+  // engine lies in its own memory, so that the fork check covers it. `image`, when not empty, is kept from
+  // adoption: the pages of the program file that holds this code.
+  static Result<Engine*> create(const Config& config, Mode mode, PageRange image);
+  // kLibrary only: ends the threads and gives everything back. No range may be managed any more.
+  void destroy();
+
+  vm::Space& space() { return space_; }
+  memgroup::Group& group() { return group_; }
+  const memgroup::Stats& stats() const { return *stats_; }
+  const Config& config() const { return config_; }
+  bool running() const { return running_.load(); }
+  // Whether ranges are registered (kProcess: the limit has been near).
+  bool managing() const { return active_.load(); }
+
+  // A worker for a thread of the program (kLibrary, and the signal path). Waits while all are in use.
+  vm::Worker& borrow_worker();
+  void return_worker(vm::Worker& worker);
+  // Brackets work of a program thread inside the engine. Never waits for the end of a fork for long: the
+  // forking thread may be waiting for this one.
+  void begin_operation();
+  void end_operation() { gate_.end(); }
+  // Signal path: serves the touch of `page` by the calling thread. false: not a page of this engine.
+  bool serve_in_signal(PageIndex page);
+  // Has the monitor do something that needs the engine's descriptors, for a thread of the program, and waits.
+  enum class Request : std::uint32_t { kNone, kServeFault, kWriteStats, kPrepareFork, kEndFork };
+  bool ask(Request request, PageIndex page = {});
+  // Brings gauges up to date for a reader inside the process.
+  void refresh_gauges();
+  // The three moments of fork(2), for pthread_atfork.
+  void before_fork() NO_THREAD_SAFETY_ANALYSIS;  // held until one of the other two
+  void after_fork_in_parent() NO_THREAD_SAFETY_ANALYSIS;
+  void after_fork_in_child() NO_THREAD_SAFETY_ANALYSIS;
+
+ private:
+  static constexpr std::size_t kMaxServers = 8;
+  static constexpr std::size_t kSpareWorkers = 8;
+
+  // vm::ForkHandler
+  void on_fork(int child, bool calm, vm::Worker& worker) override;
+  // vm::UsageSource
+  bool keep_going() override;
+  void pressure() override { pressure_.signal(); }
+
+  Status start();
+  Status open_all(int main_fd, bool keep_staging);
+  Status activate();
+  bool start_servers();
+  bool make_worker(vm::Worker& worker);
+  bool start_engine_thread(sync::Thread& thread, void (*entry)(void*), const char* name);
+  void drop_program_copies();
+
+  void answer_request();
+  static void monitor_entry(void* engine);
+  static void server_entry(void* server);
+  void monitor();
+  void watch();
+  std::int64_t tick_ns() const;
+  void refresh_usage();
+  void adopt_everything();
+  void serve(vm::Worker& worker);
+  void fork_duty(vm::Worker& worker);
+  void serve_child(int child, int socket, bool calm, vm::Worker& worker) NO_THREAD_SAFETY_ANALYSIS;
+  void start_afresh(int main_fd);
+
+  Config config_;
+  Mode mode_ = Mode::kProcess;
+  os::EngineMemory memory_;
+  os::LinuxMmu mmu_;
+  os::ProcessView view_;
+  memgroup::Stats* stats_ = nullptr;
+  int stats_fd_ = -1;
+  memgroup::Group group_;
+  vm::Space space_;
+  OperationGate gate_;
+  sync::Event pressure_;
+  sync::Atomic<bool> running_{false};
+  sync::Atomic<bool> active_{false};
+  sync::Atomic<bool> stopping_{false};
+
+  struct Server {
+    Engine* engine;
+    vm::Worker* worker;
+  };
+  sync::Thread monitor_thread_;
+  sync::Thread server_threads_[kMaxServers];
+  Server servers_[kMaxServers] = {};
+  std::size_t server_count_ = 0;
+  bool restart_servers_ = false;  // in the child of a fork: by the monitor, whose file table they share
+  vm::Worker monitor_worker_;
+  vm::Worker server_workers_[kMaxServers];
+  vm::Worker spare_workers_[kSpareWorkers];
+  sync::Atomic<std::uint32_t> spare_free_{0};  // bit mask
+  sync::Event spare_returned_;
+
+  PageRange image_;
+  char* maps_buffer_ = nullptr;
+  std::uint64_t* thread_blocks_ = nullptr;
+  sync::Atomic<std::int64_t> usage_read_at_{0};
+  std::int64_t adopted_at_ = 0;
+
+  // One request at a time.
+  sync::Mutex ask_mutex_;
+  sync::Atomic<Request> request_{Request::kNone};
+  PageIndex request_page_;
+  bool request_answer_ = false;
+  sync::Event answered_;
+  int report_fd_ = -1;  // the file for --stats, opened early
+
+  sync::Mutex fork_mutex_;
+  sync::Mutex duty_mutex_;
+  int fork_sockets_[2] = {-1, -1};  // in the program's table: [0] parent's end, [1] child's
+  sync::Atomic<std::uint32_t> forking_thread_{0};
+  int duty_socket_ = -1;                  // in the engine's table; guarded by duty_mutex_
+  sync::Atomic<bool> fork_served_{true};  // false: somebody has to be on duty
+};
+
+}  // namespace coldpress::runtime

@@ -1,0 +1,247 @@
+// fork(2). The child shall see its own memory, pages that are out included, and be managed on its own.
+//
+// With UFFD_FEATURE_EVENT_FORK the kernel gives the child's ranges to a new userfaultfd, whose descriptor
+// comes to the parent's engine in a message; until that message is taken, fork() does not return in the
+// parent and no page moves. So at that moment the parent's metadata describe the child's address space
+// exactly.
+//
+//   forking thread            a server ("on duty")             child
+//   before_fork: gate closed
+//   clone(2) ................. takes the message
+//   (returns)                  sends the descriptor .......... starts; its early faults (the C library's
+//                              serves early faults             own fork code) are answered by the parent
+//                                                              after_fork_in_child: takes the descriptor,
+//                              <------------------------------ checks its image (operation_gate.h), says so
+//                              lets go                         has its own threads: managed
+//
+// If the image is torn (another thread's fault was being served while the page tables were copied), or the
+// descriptor could not be handed over, the parent fills all the child's missing pages, and the child starts
+// with an engine as fresh as after exec. A fork that bypasses the C library is answered the same way; that
+// child is whole, and not managed. Nobody ever sees zeros.
+//
+// Without the fork event (no CAP_SYS_PTRACE) everything is brought back before the fork.
+#include <new>
+#include <utility>
+
+#include "base/log.h"
+#include "os/linux/syscalls.h"
+#include "runtime/engine.h"
+#include "sync/futex.h"
+
+namespace coldpress::runtime {
+namespace {
+
+constexpr std::int64_t kMillisecond = 1'000'000;
+constexpr std::int64_t kPatienceNs = 5000 * kMillisecond;
+constexpr char kHere = 'H', kWhole = 'W', kTorn = 'T', kFilled = 'F';
+
+}  // namespace
+
+void Engine::before_fork() {
+  fork_mutex_.lock();
+  if (!running_.load()) return;
+  fork_sockets_[0] = fork_sockets_[1] = -1;
+  if (active_.load()) {
+    if (!mmu_.main().has_fork_event()) {
+      ask(Request::kPrepareFork);
+    } else if (!os::make_socket_pair(fork_sockets_)) {
+      fork_sockets_[0] = fork_sockets_[1] = -1;  // no hand-over: the child will be filled
+    }
+  }
+  gate_.close();
+  // Now that the engine is at rest, also the duty of the fork before this one has ended.
+  forking_thread_.store(static_cast<std::uint32_t>(os::sys_gettid()));
+  fork_served_.store(false);
+}
+
+void Engine::after_fork_in_parent() {
+  if (running_.load()) {
+    memgroup::add_to(stats_->forks);
+    for (int& fd : fork_sockets_) {
+      if (fd >= 0) os::sys_close(fd);
+      fd = -1;
+    }
+    forking_thread_.store(0);
+    fork_served_.store(true);
+    gate_.open();
+    if (active_.load() && !mmu_.main().has_fork_event()) ask(Request::kEndFork);
+  }
+  fork_mutex_.unlock();
+}
+
+// A server that finds the gate closed. One of them looks for the fork message; faults of other threads wait
+// a little for it, because serving one while the page tables are copied tears the child's image.
+void Engine::fork_duty(vm::Worker& worker) {
+  // Never sleep past a change of the gate here: it may open and close for the next fork at once, and that one
+  // needs somebody on duty.
+  if (fork_served_.load() || forking_thread_.load() == 0 || !duty_mutex_.try_lock()) {
+    gate_.wait_open(kMillisecond);
+    return;
+  }
+  duty_socket_ = fork_sockets_[0] >= 0 ? os::take_from_program(fork_sockets_[0]) : -1;
+  constexpr std::int64_t kDelay = 2 * kMillisecond;
+  std::int64_t first_stashed = worker.pending_count > 0 ? sync::now_ns() : 0;
+  auto serve_stashed = [&] {
+    gate_.force_begin();
+    space_.handle_pending(worker);
+    gate_.end();
+    first_stashed = 0;
+  };
+  while (gate_.closed() && !fork_served_.load()) {
+    os::Message fault;
+    gate_.force_begin();
+    bool is_fault = space_.take_message(worker, &fault);
+    if (is_fault && fault.thread == forking_thread_.load()) {
+      // It can not be in clone(2) now, and it may need this page to get there.
+      space_.handle_fault(fault.range.begin, fault.write, worker);
+      is_fault = false;
+    }
+    gate_.end();
+    if (is_fault) worker.put_aside(fault.range.begin, fault.write);
+    // Also what was put aside deep inside, on the way to a layout message: it may be the forking thread's.
+    if (first_stashed == 0 && worker.pending_count > 0) first_stashed = sync::now_ns();
+    // The forking thread may wait for a lock of a thread that waits here.
+    if (first_stashed != 0 && sync::now_ns() - first_stashed > kDelay) serve_stashed();
+    if (!fork_served_.load()) mmu_.wait_message(first_stashed != 0 ? kDelay / 4 : kMillisecond);
+  }
+  if (duty_socket_ >= 0) os::sys_close(duty_socket_);
+  duty_socket_ = -1;
+  duty_mutex_.unlock();
+}
+
+void Engine::on_fork(int child, bool calm, vm::Worker& worker) {
+  // Not asked of forking_thread_: fork() returns in the parent as soon as its message was taken.
+  int socket = std::exchange(duty_socket_, -1);
+  serve_child(child, socket, calm, worker);
+  if (socket >= 0) os::sys_close(socket);
+  fork_served_.store(true);
+}
+
+void Engine::serve_child(int child, int socket, bool calm, vm::Worker& worker) {
+  bool taken_over = false, fill = !calm || socket < 0 || !os::send_byte(socket, kHere, child);
+  os::Userfault of_child;
+  of_child.adopt(child, true);
+  std::int64_t deadline = sync::now_ns() + kPatienceNs;
+  while (!fill && !taken_over) {
+    std::int64_t left = deadline - sync::now_ns();
+    int ready = left > 0 ? os::wait_either(socket, child, left) : 0;
+    if (ready == 0) fill = true;  // stopped, by a debugger for instance: it will find its memory complete
+    if ((ready & 2) != 0) {
+      os::Message message = of_child.read_message();
+      if (message.kind == os::MessageKind::kFault) {
+        space_.child_fault(child, message.range.begin, worker);
+      } else if (message.kind != os::MessageKind::kNone) {
+        fill = true;  // it changes its layout before it has an engine to hear of it
+      }
+    }
+    if ((ready & 1) != 0) {
+      char answer = os::receive_byte(socket, 0);
+      if (answer == kTorn) {
+        fill = true;
+      } else {
+        taken_over = true;  // kWhole; or it is gone, by exec or by death
+      }
+    }
+  }
+  if (fill) {
+    memgroup::add_to(stats_->fork_torn);
+    space_.populate_child(child, worker);
+  }
+  mmu_.child_close(child);
+  if (fill && socket >= 0) os::send_byte(socket, kFilled);
+}
+
+void Engine::after_fork_in_child() {
+  if (!running_.load()) {
+    new (&fork_mutex_) sync::Mutex;
+    return;
+  }
+  bool whole = gate_.at_rest();
+  int socket = fork_sockets_[1];
+  int main_fd = -1;
+  if (active_.load() && socket >= 0) {
+    os::sys_close(fork_sockets_[0]);
+    // kFilled, or nobody there: its memory is complete.
+    if (os::receive_byte(socket, 2 * kPatienceNs, &main_fd) != kHere) main_fd = -1;
+    // Two forks at once, one of them past the C library, could have swapped their messages.
+    if (main_fd >= 0) whole = whole && mmu_.belongs_to_this_process(main_fd);
+    if (main_fd >= 0 && !os::send_byte(socket, whole ? kWhole : kTorn)) whole = false;
+    if (main_fd >= 0 && !whole) {
+      os::receive_byte(socket, 60 * kPatienceNs);  // kFilled
+      os::sys_close(main_fd);
+      main_fd = -1;
+    }
+    os::sys_close(socket);
+  }
+  fork_sockets_[0] = fork_sockets_[1] = -1;
+  start_afresh(main_fd);
+}
+
+// In the child: new descriptors and threads; with main_fd the inherited state, else a new one.
+void Engine::start_afresh(int main_fd) {
+  bool inherit = main_fd >= 0;
+  Config config = config_;
+  if (!inherit) {
+    os::EngineMemory memory = memory_;
+    memory.reset(this + 1);
+    PageRange image = image_;
+    memgroup::Stats* stats = stats_;
+    new (this) Engine;
+    config_ = config;
+    image_ = image;
+    memory_ = memory;
+    stats_ = stats;
+    gate_.init(memory_.first_page(), memory_.last_page());
+  } else {
+    new (&fork_mutex_) sync::Mutex;
+    new (&duty_mutex_) sync::Mutex;
+    duty_socket_ = -1;
+    forking_thread_.store(0);
+    monitor_worker_.pending_count = 0;
+    for (auto& worker : server_workers_) worker.pending_count = 0;  // faults of the parent's threads
+    restart_servers_ = true;
+  }
+  // Events start at zero in a new process; gauges of inherited state go on.
+  memgroup::Stats& stats = *stats_;
+  std::uint64_t gauges[] = {stats.stored_pages.load(), stats.same_filled_pages.load(),
+                            stats.stored_bytes.load()};
+  stats_fd_ = report_fd_ = -1;
+  new (&ask_mutex_) sync::Mutex;
+  request_.store(Request::kNone);
+  Status opened = open_all(main_fd, inherit);
+  if (!opened) {
+    // Only reached when userfaultfd was available to the parent and is not any more.
+    if (inherit) {
+      report(Text() << "forked process " << os::sys_getpid() << " can not be served: stopped");
+      __builtin_trap();
+    }
+    report(Text() << "process " << os::sys_getpid() << " goes on without a limit");
+    running_.store(false);
+    return;
+  }
+#define COLDPRESS_ZERO(name) stats_->name.store(0, sync::kRelaxed);
+  COLDPRESS_COUNTERS(COLDPRESS_ZERO)
+  COLDPRESS_GAUGES(COLDPRESS_ZERO)
+#undef COLDPRESS_ZERO
+  stats_->limit_bytes.store(config.limit_bytes);
+  if (inherit) {
+    stats_->stored_pages.store(gauges[0]);
+    stats_->same_filled_pages.store(gauges[1]);
+    stats_->stored_bytes.store(gauges[2]);
+  }
+  running_.store(true);
+  // The gate is opened before the threads start: they are all there is.
+  if (inherit) gate_.open();
+  bool started = start_engine_thread(monitor_thread_, &monitor_entry, "coldpress");
+  if (!started) {
+    if (inherit) {
+      report(Text() << "forked process " << os::sys_getpid() << " can not start its threads: stopped");
+      __builtin_trap();
+    }
+    running_.store(false);
+    return;
+  }
+  drop_program_copies();
+}
+
+}  // namespace coldpress::runtime

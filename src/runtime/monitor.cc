@@ -1,0 +1,188 @@
+// The monitor: watches memory use, adopts, reclaims in the background. And the servers' loop.
+#include <algorithm>
+#include <cstring>
+
+#include "base/log.h"
+#include "os/linux/syscalls.h"
+#include "runtime/engine.h"
+#include "sync/futex.h"
+
+namespace coldpress::runtime {
+namespace {
+
+constexpr std::int64_t kMillisecond = 1'000'000;
+constexpr std::int64_t kLongestTickNs = 50 * kMillisecond;
+constexpr std::int64_t kShortestTickNs = kMillisecond;
+// How fast a program can fill memory natively, for the time that it is safe to look away.
+constexpr std::int64_t kFillBytesPerSecond = std::int64_t{4} << 30;
+
+}  // namespace
+
+void Engine::monitor_entry(void* engine) { static_cast<Engine*>(engine)->monitor(); }
+
+void Engine::server_entry(void* argument) {
+  auto* server = static_cast<Server*>(argument);
+  server->engine->serve(*server->worker);
+}
+
+void Engine::monitor() {
+  if (mode_ == Mode::kProcess) {
+    int keep[9], of_mmu[4], of_view[3];
+    mmu_.descriptors(of_mmu);
+    view_.descriptors(of_view);
+    std::copy_n(of_mmu, 4, keep);
+    std::copy_n(of_view, 3, keep + 4);
+    keep[7] = stats_fd_;
+    keep[8] = report_fd_;
+    os::close_all_but(keep);
+  }
+  if (restart_servers_) {
+    restart_servers_ = false;
+    if (!start_servers()) {
+      report(Text() << "forked process " << os::sys_getpid() << " can not start its threads: stopped");
+      __builtin_trap();
+    }
+  }
+  while (!stopping_.load()) {
+    std::uint32_t ticket = pressure_.ticket();
+    while (!gate_.begin()) {
+      // What is asked for may be what the forking thread waits for.
+      gate_.wait_open(kMillisecond);
+      if (request_.load() != Request::kNone) {
+        gate_.force_begin();
+        answer_request();
+        gate_.end();
+      }
+    }
+    answer_request();
+    watch();
+    if (active_.load()) space_.handle_pending(monitor_worker_);
+    gate_.end();
+    pressure_.wait(ticket, tick_ns());
+  }
+}
+
+void Engine::watch() {
+  refresh_usage();
+  if (group_.usage() > group_.high()) {
+    if (!active_.load()) {
+      if (auto status = activate(); !status) {
+        // Better unmanaged and whole than half managed; said once, since this state does not end.
+        report(status.error().text);
+        group_.init(~std::uint64_t{0} >> 14, stats_);
+        return;
+      }
+    }
+    if (mode_ == Mode::kProcess) adopt_everything();
+    space_.reclaim_to(group_.low(), monitor_worker_);
+    // A program that outgrew reclaim natively did so in ranges that are new: look again at once.
+    if (mode_ == Mode::kProcess && group_.usage() > group_.high()) adopt_everything();
+  }
+  refresh_gauges();
+}
+
+// Time until the program could have filled what is left below the high mark.
+std::int64_t Engine::tick_ns() const {
+  std::int64_t room_bytes = std::max<std::int64_t>(group_.high() - group_.usage(), 0) << kPageShift;
+  std::int64_t tick = room_bytes / (kFillBytesPerSecond / 1'000'000'000 + 1);
+  if (mode_ == Mode::kLibrary) return kLongestTickNs;  // every page passes the engine: pressure() tells
+  return std::clamp(tick, kShortestTickNs, active_.load() ? 4 * kMillisecond : kLongestTickNs);
+}
+
+void Engine::refresh_usage() {
+  if (mode_ == Mode::kLibrary) return;
+  group_.set_usage(view_.rss_anon_pages());
+  usage_read_at_.store(sync::now_ns(), sync::kRelaxed);
+}
+
+bool Engine::keep_going() {
+  if (gate_.closed() || stopping_.load(sync::kRelaxed)) return false;
+  if (mode_ == Mode::kProcess && sync::now_ns() - usage_read_at_.load(sync::kRelaxed) > kMillisecond) {
+    refresh_usage();
+  }
+  return true;
+}
+
+void Engine::refresh_gauges() {
+  if (active_.load()) {
+    space_.update_gauges();
+    return;
+  }
+  std::uint64_t bytes = static_cast<std::uint64_t>(group_.usage()) << kPageShift;
+  stats_->rss_anon_bytes.store(bytes, sync::kRelaxed);
+  stats_->resident_bytes.store(bytes, sync::kRelaxed);
+  if (bytes > stats_->peak_rss_anon_bytes.load(sync::kRelaxed)) {
+    stats_->peak_rss_anon_bytes.store(bytes, sync::kRelaxed);
+  }
+}
+
+// Every private anonymous writable mapping, whoever made it. Left out: the engine's own memory and image,
+// thread stacks (the kernel could not deliver a signal on one that is out), executable ones (the
+// kernel moves pages between mappings of equal protection only).
+void Engine::adopt_everything() {
+  constexpr std::int64_t kPause = 2 * kMillisecond;
+  std::int64_t now = sync::now_ns();
+  if (now - adopted_at_ < kPause) return;
+  std::size_t blocks = 0;
+  bool have_blocks = false;
+  // The C library's own variables (its .bss is an anonymous mapping without a name) are read by the memcpy()
+  // that the engine itself uses: out, they would stop it for ever.
+  char library[256] = {};
+  PageIndex library_end{};
+  // A thread stack has a guard below it; so do the cached stacks of threads that have ended and the ones of
+  // threads about to start, which no list of threads shows. The kernel's write at a thread's exit can not
+  // wait for a page.
+  PageRange guard;
+  constexpr std::uint64_t kMaxGuardPages = 16;
+  PageIndex library_code = page_of(
+      reinterpret_cast<std::uint64_t>(static_cast<void* (*)(void*, const void*, std::size_t)>(&std::memcpy)));
+  view_.for_each_mapping({maps_buffer_, 64 << 10}, [&](const os::Mapping& mapping) {
+    if (mapping.file && mapping.name.size() < sizeof library) {
+      if (mapping.range.contains(library_code)) mapping.name.copy(library, sizeof library - 1);
+      if (mapping.name == library) library_end = mapping.range.end;
+    }
+    if (!mapping.readable && !mapping.writable && !mapping.file) {
+      guard = mapping.range;
+      return;
+    }
+    if (!mapping.readable || !mapping.writable || mapping.executable || mapping.shared || mapping.file)
+      return;
+    if (mapping.name.starts_with("[stack") || mapping.name.starts_with("[v") ||
+        mapping.name.starts_with("/") || mapping.name.starts_with("[anon:coldpress")) {
+      return;
+    }
+    if (!intersect(mapping.range, memory_.range()).empty()) return;
+    if (!intersect(mapping.range, image_).empty()) return;
+    bool guarded = guard.end == mapping.range.begin && guard.pages() <= kMaxGuardPages;
+    guard = {};
+    if (mapping.range.begin == library_end || guarded) return;
+    if (space_.managed(mapping.range)) return;  // whole; what overlaps in part is adopted in part
+    if (!have_blocks) {
+      blocks = view_.thread_blocks({thread_blocks_, 4096});
+      have_blocks = true;
+    }
+    for (std::size_t i = 0; i < blocks; ++i) {
+      if (mapping.range.contains(page_of(thread_blocks_[i]))) return;
+    }
+    space_.adopt(mapping.range);
+  });
+  adopted_at_ = sync::now_ns();
+}
+
+void Engine::serve(vm::Worker& worker) {
+  while (!stopping_.load(sync::kRelaxed)) {
+    if (worker.pending_count == 0) mmu_.wait_message(sync::kForever);
+    if (!gate_.begin()) {
+      fork_duty(worker);
+      continue;
+    }
+    os::Message fault;
+    if (space_.take_message(worker, &fault)) {
+      space_.handle_fault(fault.range.begin, fault.write, worker);
+    }
+    space_.handle_pending(worker);
+    gate_.end();
+  }
+}
+
+}  // namespace coldpress::runtime

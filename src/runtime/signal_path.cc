@@ -1,0 +1,73 @@
+#include "runtime/signal_path.h"
+
+#include "runtime/engine.h"
+
+extern "C" int __sigaction(int, const struct sigaction*, struct sigaction*);
+
+namespace coldpress::runtime {
+namespace {
+
+constexpr std::size_t kMaxEngines = 16;
+sync::Atomic<Engine*> engines[kMaxEngines];
+sync::Mutex install_mutex;
+bool installed = false;
+struct sigaction chained;
+
+void call_chained(int number, siginfo_t* info, void* context) {
+  if ((chained.sa_flags & SA_SIGINFO) != 0 && chained.sa_sigaction != nullptr) {
+    chained.sa_sigaction(number, info, context);
+  } else if (chained.sa_handler != SIG_DFL && chained.sa_handler != SIG_IGN) {
+    chained.sa_handler(number);
+  } else {
+    // The default: die of it, at the same instruction, so that a core dump shows it.
+    struct sigaction standard {};
+    standard.sa_handler = SIG_DFL;
+    __sigaction(SIGBUS, &standard, nullptr);
+  }
+}
+
+void handle(int number, siginfo_t* info, void* context) {
+  // A touch of a missing page; poison (BUS_MCEERR_AR) and what the program raises itself are not ours.
+  if (info->si_code == BUS_ADRERR) {
+    PageIndex page = page_of(reinterpret_cast<std::uint64_t>(info->si_addr));
+    for (auto& slot : engines) {
+      Engine* engine = slot.load(sync::kAcquire);
+      if (engine != nullptr && engine->serve_in_signal(page)) return;
+    }
+  }
+  call_chained(number, info, context);
+}
+
+}  // namespace
+
+bool add_signal_engine(Engine& engine) {
+  sync::MutexLock lock(install_mutex);
+  if (!installed) {
+    struct sigaction action {};
+    action.sa_sigaction = &handle;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART;
+    if (__sigaction(SIGBUS, &action, &chained) != 0) return false;
+    installed = true;
+  }
+  for (auto& slot : engines) {
+    if (slot.load() == nullptr) {
+      slot.store(&engine);
+      return true;
+    }
+  }
+  return false;
+}
+
+void remove_signal_engine(Engine& engine) {
+  for (auto& slot : engines) {
+    if (slot.load() == &engine) slot.store(nullptr);
+  }
+}
+
+void chain_sigbus(const struct sigaction* action, struct sigaction* before) {
+  sync::MutexLock lock(install_mutex);
+  if (before != nullptr) *before = chained;
+  if (action != nullptr) chained = *action;
+}
+
+}  // namespace coldpress::runtime

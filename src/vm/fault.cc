@@ -1,0 +1,303 @@
+// Fault service. The order of things in resolve() and prepare() is invariant 2 of space.h: bytes are made
+// ready under the slot's lock alone, published under the layout mutex after everything was checked again.
+#include "base/log.h"
+#include "sync/futex.h"
+#include "vm/space.h"
+
+namespace coldpress::vm {
+
+using memgroup::add_to;
+using memgroup::take_from;
+
+using os::MoveResult;
+using os::MoveStatus;
+using swap::State;
+
+void Space::handle_fault(PageIndex page, bool write, Worker& worker) {
+  add_to(group_->stats().pgfault);
+  for (;;) {
+    make_room(worker);
+    Prepared prepared = prepare(page, worker);
+    Outcome outcome;
+    {
+      sync::MutexLock lock(layout_);
+      outcome = resolve(page, write, prepared, worker);
+    }
+    switch (outcome) {
+      case Outcome::kDone:
+        return;
+      case Outcome::kAgain:
+        break;
+      case Outcome::kChanging:
+        drain_messages(worker);
+        break;
+      case Outcome::kSlotBusy:
+        slots_.wait_unlocked(prepared.entry.slot);
+        break;
+      case Outcome::kNoMemory:
+        sync::sleep_ns(1000000);
+        break;
+    }
+  }
+}
+
+void Space::handle_pending(Worker& worker) {
+  while (worker.pending_count > 0) {
+    std::uint64_t fault = worker.pending[--worker.pending_count];
+    handle_fault({fault >> 1}, (fault & 1) != 0, worker);
+  }
+}
+
+Space::Prepared Space::prepare(PageIndex page, Worker& worker) {
+  Prepared prepared;
+  PageWord word = table_.get(page);
+  if (!word.is_entry()) return prepared;
+  prepared.entry = word.entry();
+  if (!slots_.lock(prepared.entry, prepared.word)) return prepared;
+  bool compressed = prepared.word.state == State::kZswap;
+  bool pattern = prepared.word.state == State::kSame && !zswap_.is_zero(prepared.word.payload);
+  if (compressed || pattern) {
+    if (pattern) {
+      zswap_.load_same(prepared.word.payload, worker.page);
+    } else if (zswap_.load(worker.store, prepared.word.payload, worker.page) != zswap::LoadResult::kLoaded) {
+      prepared.damaged = true;
+    }
+  }
+  prepared.valid = true;
+  slots_.unlock(prepared.entry);
+  return prepared;
+}
+
+Space::Outcome Space::resolve(PageIndex page, bool write, Prepared& prepared, Worker& worker) {
+  PageWord word = table_.get(page);
+  if (word.is_entry()) return resolve_entry(page, word, prepared, worker);
+  if (word.is_poisoned()) {
+    mmu_->wake({page, page + 1});
+    return Outcome::kDone;
+  }
+  return fill(page, write);
+}
+
+Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& prepared, Worker& worker) {
+  swap::Entry entry = word.entry();
+  swap::SlotWord slot{};
+  switch (slots_.try_lock(entry, slot)) {
+    case swap::SlotTable::TryLock::kBusy:
+      prepared.entry = entry;
+      return Outcome::kSlotBusy;
+    case swap::SlotTable::TryLock::kStale:
+      // Page words and the slots that they name change together, under the layout mutex.
+      COLDPRESS_CHECK(!"page word names a dead slot");
+    case swap::SlotTable::TryLock::kLocked:
+      break;
+  }
+  if (slot.state == State::kFrame) {
+    Outcome outcome = put_back(page, word, slot, activated(word.backoff()));
+    if (outcome == Outcome::kDone) add_to(group_->stats().swap_cache_hit);
+    return outcome;
+  }
+  if (!prepared.valid || prepared.entry != entry || prepared.word.state != slot.state ||
+      prepared.word.payload != slot.payload) {
+    slots_.unlock(entry);
+    return Outcome::kAgain;
+  }
+  Outcome outcome;
+  if (prepared.damaged) {
+    outcome = poison(page);
+  } else if (slot.state == State::kSame && zswap_.is_zero(slot.payload)) {
+    MoveResult result = mmu_->fill_zero(page, 1, true);
+    outcome = result.moved == 1                        ? Outcome::kDone
+              : result.status == MoveStatus::kChanging ? Outcome::kChanging
+              : result.status == MoveStatus::kNoMemory ? Outcome::kNoMemory
+                                                       : Outcome::kAgain;
+    if (result.moved == 1) {
+      group_->charge(1);
+    } else if (result.status == MoveStatus::kGone) {
+      slots_.unlock(entry);
+      mmu_->wake({page, page + 1});
+      return Outcome::kDone;
+    } else {
+      COLDPRESS_CHECK(result.status != MoveStatus::kExists);
+    }
+  } else {
+    outcome = install_page(page, worker.page);
+    if (outcome == Outcome::kAgain) {  // the mapping is gone
+      slots_.unlock(entry);
+      mmu_->wake({page, page + 1});
+      return Outcome::kDone;
+    }
+  }
+  if (outcome != Outcome::kDone) {
+    slots_.unlock(entry);
+    return outcome;
+  }
+  memgroup::Stats& stats = group_->stats();
+  store_word(page, prepared.damaged ? PageWord::poisoned() : word_after_load(word));
+  if (slot.state == State::kZswap) {
+    zswap_.drop(slot.payload);
+    add_to(stats.zswpin);
+    add_to(stats.pgmajfault);
+  } else {
+    take_from(stats.same_filled_pages);
+    add_to(stats.swpin_zero);
+  }
+  slots_.unlock_and_free(entry);
+  return Outcome::kDone;
+}
+
+// A captured page that was not compressed yet goes back. Called with the slot locked; always unlocks it.
+Space::Outcome Space::put_back(PageIndex page, PageWord word, swap::SlotWord slot, PageWord after) {
+  swap::Entry entry = word.entry();
+  FrameId frame{slot.payload};
+  bool copied = false;
+  MoveResult result = mmu_->install(page, frame, 1);
+  if (result.moved == 0 && result.status == MoveStatus::kHole) {
+    // Either the mapping is gone, or the frame is empty: a page that the program had given to the kernel with
+    // MADV_FREE, and the kernel has taken it. Then it reads zero. Filling tells the two apart.
+    result = mmu_->fill_zero(page, 1, true);
+    copied = true;
+  } else if (result.moved == 0 &&
+             (result.status == MoveStatus::kBusy || result.status == MoveStatus::kMismatch)) {
+    // Shared with a forked process, or a mapping that can not take a moved page: a copy does.
+    result = mmu_->install_copy(page, mmu_->frame_data(frame), 1);
+    copied = true;
+  }
+  if (result.moved == 1) {
+    if (copied) {
+      frames_.disowned(frame);
+      group_->charge(1);
+    } else {
+      frames_.moved_away(frame);
+    }
+    store_word(page, after);
+    slots_.unlock_and_free(entry);
+    return Outcome::kDone;
+  }
+  slots_.unlock(entry);
+  switch (result.status) {
+    case MoveStatus::kChanging:
+      return Outcome::kChanging;
+    case MoveStatus::kNoMemory:
+      return Outcome::kNoMemory;
+    case MoveStatus::kExists:
+      COLDPRESS_CHECK(!"a page that is out is also resident");
+    default:
+      mmu_->wake({page, page + 1});
+      return Outcome::kDone;  // its message will drop the entry
+  }
+}
+
+// kAgain: there is no mapping to install into.
+Space::Outcome Space::install_page(PageIndex page, const std::byte* bytes) {
+  MoveResult result = mmu_->install_copy(page, bytes, 1);
+  if (result.moved == 1) {
+    group_->charge(1);
+    return Outcome::kDone;
+  }
+  switch (result.status) {
+    case MoveStatus::kChanging:
+      return Outcome::kChanging;
+    case MoveStatus::kNoMemory:
+      return Outcome::kNoMemory;
+    case MoveStatus::kExists:
+      COLDPRESS_CHECK(!"a page that is out is also resident");
+    default:
+      return Outcome::kAgain;
+  }
+}
+
+Space::Outcome Space::poison(PageIndex page) {
+  // Said before it happens: the program may be gone right after.
+  if (!damage_reported_.exchange(true)) {
+    Text text;
+    text << "a compressed page is damaged (checksum): the program gets SIGBUS when it touches ";
+    text.hex(page.address()) << "; everything else goes on (decompress_fail counts such pages)";
+    report(text);
+  }
+  switch (mmu_->poison(page)) {
+    case MoveStatus::kDone:
+      break;
+    case MoveStatus::kChanging:
+      return Outcome::kChanging;
+    default:
+      return Outcome::kNoMemory;  // never let the thread go on without the marker
+  }
+  mmu_->wake({page, page + 1});
+  return Outcome::kDone;
+}
+
+// First touch. A hole of a registered range whose word is not an entry reads zero.
+Space::Outcome Space::fill(PageIndex page, bool write) {
+  std::uint32_t pages = fill_window(page);
+  MoveResult result = mmu_->fill_zero(page, pages, write);
+  if (result.moved == 0 && result.status == MoveStatus::kGone && pages > 1) {
+    result = mmu_->fill_zero(page, 1, write);  // the window left the mapping
+  }
+  if (result.moved > 0) {
+    if (write) group_->charge(result.moved);
+    add_to(group_->stats().pgfault_zero, result.moved);
+    for (std::uint32_t i = 0; i < result.moved; ++i) {
+      PageTable::Word* word = table_.find(page + i);
+      if (word != nullptr) word->store(0, sync::kRelease);  // no longer zapped
+    }
+    // A mapping that grew in place is registered to its end, and no message tells.
+    if (!regions_.contains({page, page + 1})) (void)regions_.add({page, page + result.moved});
+    return Outcome::kDone;
+  }
+  switch (result.status) {
+    case MoveStatus::kChanging:
+      return Outcome::kChanging;
+    case MoveStatus::kNoMemory:
+      return Outcome::kNoMemory;
+    default:  // already there, or gone: the thread looks again
+      mmu_->wake({page, page + 1});
+      return Outcome::kDone;
+  }
+}
+
+// How many pages from `page` on to fill at once: more and more while first touches run upwards.
+std::uint32_t Space::fill_window(PageIndex page) {
+  constexpr std::uint32_t kMaxWindow = 64;
+  FillHint& hint = fill_hints_[page.value / PageTable::kLeafPages % kFillHints];
+  hint.window = hint.next == page ? hint.window * 2 : 1;
+  if (hint.window > kMaxWindow) hint.window = kMaxWindow;
+  PageRange region = regions_.at_or_after(page);
+  std::uint64_t room = region.contains(page) ? region.end - page : 1;
+  std::uint32_t pages = 1;
+  while (pages < hint.window && pages < room) {
+    PageWord word = table_.get(page + pages);
+    if (word.is_entry() || word.is_poisoned()) break;
+    ++pages;
+  }
+  hint.next = page + pages;
+  return pages;
+}
+
+PageWord Space::word_after_load(PageWord entry_word) const {
+  memgroup::Stats& stats = group_->stats();
+  add_to(stats.workingset_refault);
+  // Refault distance in units of 1/64 of the limit: what was out for less than one turn of the resident set
+  // would have been a hit with a little more memory.
+  std::uint32_t distance = (shadow_now() - entry_word.shadow()) & PageWord::kShadowMask;
+  if (distance <= 64) {
+    add_to(stats.workingset_activate);
+    return activated(entry_word.backoff());
+  }
+  return PageWord::native(entry_word.backoff() > 0 ? entry_word.backoff() - 1 : 0, 1);
+}
+
+std::uint32_t Space::shadow_now() const {
+  std::uint64_t unit = static_cast<std::uint64_t>(group_->limit()) / 64 + 1;
+  return static_cast<std::uint32_t>(captures_.load(sync::kRelaxed) / unit) & PageWord::kShadowMask;
+}
+
+void Space::make_room(Worker& worker) {
+  std::int64_t usage = group_->usage();
+  if (usage > group_->high() && usage_source_ != nullptr) usage_source_->pressure();
+  if (usage < group_->limit()) return;
+  if (hopeless_until_.load(sync::kRelaxed) > sync::now_ns()) return;
+  add_to(group_->stats().direct_reclaim);
+  reclaim_to(group_->limit() - static_cast<std::int64_t>(swap::kGroupFrames), worker);
+}
+
+}  // namespace coldpress::vm

@@ -1,0 +1,130 @@
+// Children of a fork. While the parent's layout mutex is held, nothing moves, so the parent's metadata say
+// exactly what the child's holes contain: the child inherited the page table of the moment of the fork.
+//
+// Unless other threads change the layout at that moment. Whether a message that comes with the fork's speaks
+// of a change before or after it can not be told from the order of the messages (layout.cc). So all of them
+// are taken, and put aside, until the kernel says that no change is under way; then the child is filled by
+// what its own page table says: a page that was being moved is copied to where it went, or, if nothing is
+// registered there in the child, to where it was.
+#include <cstring>
+
+#include "codec/page_content.h"
+#include "sync/futex.h"
+#include "vm/space.h"
+
+namespace coldpress::vm {
+
+using swap::State;
+
+// Copies the bytes of a page that is out into the worker's page, without changing who owns them. A copy, and
+// under the slot's lock: a frame may be compressed and given back as soon as the lock is free. false:
+// damaged.
+bool Space::read_content(PageWord word, Worker& worker) {
+  swap::Entry entry = word.entry();
+  swap::SlotWord slot{};
+  COLDPRESS_CHECK(slots_.lock(entry, slot));
+  bool good = true;
+  switch (slot.state) {
+    case State::kFrame:
+      std::memcpy(worker.page, mmu_->frame_data({slot.payload}), kPageBytes);
+      break;
+    case State::kZswap:
+      good = zswap_.load(worker.store, slot.payload, worker.page) == zswap::LoadResult::kLoaded;
+      break;
+    case State::kSame:
+      zswap_.load_same(slot.payload, worker.page);
+      break;
+    case State::kFree:
+      COLDPRESS_CHECK(!"unreachable: lock() refuses free slots");
+  }
+  slots_.unlock(entry);
+  return good;
+}
+
+void Space::fork(int child, Worker& worker) {
+  COLDPRESS_CHECK(fork_handler_ != nullptr);
+  constexpr int kTries = 500;
+  std::size_t first = concurrent_count_;  // a fork within a fork keeps what is put aside already
+  for (int i = 0; i < kTries && concurrent_count_ < kMaxConcurrent; ++i) {
+    os::Message message = mmu_->next_message();
+    if (message.kind == os::MessageKind::kFault) {
+      worker.put_aside(message.range.begin, message.write);
+    } else if (message.kind != os::MessageKind::kNone) {
+      concurrent_[concurrent_count_++] = message;
+    } else if (!mmu_->changing()) {
+      break;  // also the forking thread has seen that its message was taken
+    } else {
+      sync::sleep_ns(20000);
+    }
+  }
+  fork_handler_->on_fork(child, concurrent_count_ == first, worker);
+  while (first < concurrent_count_) {
+    os::Message message = concurrent_[first];
+    for (std::size_t i = first + 1; i < concurrent_count_; ++i) concurrent_[i - 1] = concurrent_[i];
+    --concurrent_count_;
+    process(message, worker);
+  }
+}
+
+os::MoveStatus Space::fill_child(int child, PageWord word, PageIndex page, Worker& worker) {
+  if (word.is_poisoned()) return mmu_->child_poison(child, page);
+  if (!word.is_entry()) {
+    codec::fill_page(worker.page, 0);
+  } else if (!read_content(word, worker)) {
+    return mmu_->child_poison(child, page);
+  }
+  for (;;) {
+    os::MoveStatus status = mmu_->child_copy(child, page, worker.page);
+    if (status == os::MoveStatus::kChanging) {
+      // It rebuilds its engine's memory, and waits until somebody hears of it.
+      mmu_->child_skip_message(child);
+    } else if (status != os::MoveStatus::kNoMemory) {
+      return status;
+    }
+    sync::sleep_ns(20000);
+  }
+}
+
+// Serves a fault of a child that has no engine yet.
+void Space::child_fault(int child, PageIndex page, Worker& worker) {
+  fill_child(child, table_.get(page), page, worker);
+}
+
+// Gives the child every page that is out. Present already, or not mapped there: that is the child's business.
+void Space::populate_child(int child, Worker& worker) {
+  PageIndex end{std::uint64_t{1} << 36};
+  for (PageIndex page = table_.next_leaf({0}, end); page < end;) {
+    PageWord word = table_.get(page);
+    if (word.is_entry() || word.is_poisoned()) {
+      bool filled = false;
+      for (std::size_t i = 0; !filled && i < concurrent_count_; ++i) {
+        const os::Message& moved = concurrent_[i];
+        if (moved.kind != os::MessageKind::kRemap || !moved.range.contains(page)) continue;
+        os::MoveStatus status = fill_child(child, word, moved.target + (page - moved.range.begin), worker);
+        filled = status == os::MoveStatus::kDone || status == os::MoveStatus::kExists;
+      }
+      if (!filled) fill_child(child, word, page, worker);
+    }
+    page = page + 1;
+    if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, end);
+  }
+}
+
+void Space::prepare_unseen_fork(Worker& worker) {
+  pause_reclaim(true);
+  { sync::MutexLock flush(layout_); }  // a capture under way ends; the next one sees the pause
+  page_in({{0}, {std::uint64_t{1} << 36}}, worker);
+  show_to_forks(true);
+}
+
+void Space::end_unseen_fork() {
+  show_to_forks(false);
+  pause_reclaim(false);
+}
+
+void Space::show_to_forks(bool shown) {
+  sync::MutexLock lock(layout_);
+  for (std::size_t i = 0; i < regions_.count(); ++i) mmu_->hide_from_fork(regions_[i], !shown);
+}
+
+}  // namespace coldpress::vm

@@ -1,0 +1,51 @@
+#include "vm/page_table.h"
+
+namespace coldpress::vm {
+
+bool PageTable::init(MemorySource& source, std::size_t max_leaves) {
+  constexpr std::size_t kRootEntries = std::size_t{1} << kRootBits;
+  middle_end_ = leaf_end_ = 0;
+  return root_.init(source, kRootEntries) && root_.grow_to(kRootEntries) &&
+         middles_.init(source, kRootEntries) && leaves_.init(source, max_leaves);
+}
+
+PageTable::Word* PageTable::find(PageIndex page) const {
+  std::uint32_t middle = root_[root_index(page)].load(sync::kAcquire);
+  if (middle == 0) return nullptr;
+  std::uint32_t leaf = middles_[middle - 1].leaves[middle_index(page)].load(sync::kAcquire);
+  if (leaf == 0) return nullptr;
+  return &leaves_[leaf - 1].words[page.value % kLeafPages];
+}
+
+PageTable::Word* PageTable::ensure(PageIndex page) {
+  Link& middle_link = root_[root_index(page)];
+  if (middle_link.load(sync::kRelaxed) == 0) {
+    if (!middles_.grow_to(middle_end_ + 1)) return nullptr;
+    // Release: a lock-free find() that sees the link sees the zeroed node.
+    middle_link.store(++middle_end_, sync::kRelease);
+  }
+  Link& leaf_link = middles_[middle_link.load(sync::kRelaxed) - 1].leaves[middle_index(page)];
+  if (leaf_link.load(sync::kRelaxed) == 0) {
+    if (!leaves_.grow_to(leaf_end_ + 1)) return nullptr;
+    leaf_link.store(++leaf_end_, sync::kRelease);
+  }
+  return &leaves_[leaf_link.load(sync::kRelaxed) - 1].words[page.value % kLeafPages];
+}
+
+PageIndex PageTable::next_leaf(PageIndex page, PageIndex end) const {
+  PageIndex at{page.value / kLeafPages * kLeafPages};
+  while (at < end) {
+    std::uint32_t middle = root_[root_index(at)].load(sync::kAcquire);
+    if (middle == 0) {
+      at.value = (root_index(at) + 1) << (kLeafBits + kMiddleBits);
+      continue;
+    }
+    if (middles_[middle - 1].leaves[middle_index(at)].load(sync::kAcquire) != 0) {
+      return at < page ? page : at;
+    }
+    at.value += kLeafPages;
+  }
+  return end;
+}
+
+}  // namespace coldpress::vm

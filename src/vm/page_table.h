@@ -1,0 +1,62 @@
+// The page words of the whole address space: a radix tree of three levels over 36-bit page indexes. Leaves
+// (512 words, one page) exist only where a page was ever captured or marked.
+//
+// Thread safety: find() is lock-free from any thread; ensure() and the words' changes happen under the
+// layout mutex. Leaves are never freed while the table lives, so a found word stays valid.
+#pragma once
+
+#include <cstdint>
+
+#include "base/memory_source.h"
+#include "base/units.h"
+#include "sync/atomic.h"
+#include "vm/page_word.h"
+
+namespace coldpress::vm {
+
+class PageTable {
+ public:
+  using Word = sync::Atomic<std::uint64_t>;
+  static constexpr std::uint64_t kLeafPages = 512;
+
+  [[nodiscard]] bool init(MemorySource& source, std::size_t max_leaves);
+
+  // The word of a page; nullptr when its leaf does not exist (it reads as a native word without hints).
+  Word* find(PageIndex page) const;
+  // As find(), but makes the leaf. nullptr when memory has run out.
+  Word* ensure(PageIndex page);
+
+  PageWord get(PageIndex page) const {
+    Word* word = find(page);
+    return word == nullptr ? PageWord() : PageWord::from_raw(word->load(sync::kAcquire));
+  }
+
+  // First page of the next existing leaf at or after `page`, below `end`; `end` when there is none.
+  PageIndex next_leaf(PageIndex page, PageIndex end) const;
+
+  std::uint64_t metadata_pages() const { return 1 + middle_end_ * kMiddlePages + leaf_end_; }
+
+ private:
+  static constexpr unsigned kLeafBits = 9, kMiddleBits = 13, kRootBits = 14;
+  static constexpr std::size_t kMiddleEntries = std::size_t{1} << kMiddleBits;
+  static constexpr std::size_t kMiddlePages = kMiddleEntries * 4 / kPageBytes;
+  struct Leaf {
+    Word words[kLeafPages];
+  };
+  // Nodes are named by index + 1; 0 is none.
+  using Link = sync::Atomic<std::uint32_t>;
+  struct Middle {
+    Link leaves[kMiddleEntries];
+  };
+
+  static std::size_t root_index(PageIndex page) { return page.value >> (kLeafBits + kMiddleBits); }
+  static std::size_t middle_index(PageIndex page) { return page.value >> kLeafBits & (kMiddleEntries - 1); }
+
+  ReservedArray<Link> root_;
+  ReservedArray<Middle> middles_;
+  ReservedArray<Leaf> leaves_;
+  std::uint32_t middle_end_ = 0;
+  std::uint32_t leaf_end_ = 0;
+};
+
+}  // namespace coldpress::vm

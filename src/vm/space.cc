@@ -1,0 +1,113 @@
+#include "vm/space.h"
+
+namespace coldpress::vm {
+
+using memgroup::add_to;
+using memgroup::take_from;
+
+bool Space::init(MemorySource& source, os::Mmu& mmu, memgroup::Group& group, const SpaceOptions& options) {
+  mmu_ = &mmu;
+  group_ = &group;
+  constexpr std::size_t kMaxRegions = 1 << 17;
+  sync::MutexLock lock(layout_);
+  return table_.init(source, options.max_leaves) && regions_.init(source, kMaxRegions) &&
+         pinned_.init(source, kMaxRegions) && orphans_.init(source, options.max_slots) &&
+         moved_lately_.init(source, kMaxRegions) && slots_.init(source, options.max_slots) &&
+         frames_.init(source, mmu.frame_count()) &&
+         zswap_.init(source, group, options.pool_bytes, options.max_slots);
+}
+
+bool Space::adopt(PageRange range) {
+  sync::MutexLock lock(layout_);
+  // Only what is not managed yet (see layout.cc, order). Registration first: from here on every hole of the
+  // part faults to the engine, and every change of it is announced. Its page words are clean by invariant 4.
+  while (!range.empty()) {
+    PageRange known = intersect(regions_.at_or_after(range.begin), range);
+    PageRange part{range.begin, known.empty() ? range.end : known.begin};
+    if (!part.empty()) {
+      if (!mmu_->register_range(part)) return false;
+      add_to(group_->stats().adoptions);
+      mmu_->hide_from_fork(part, true);
+      // The caller's view of the mappings may be old and the part have holes, where anything may be mapped
+      // next.
+      for (PageIndex at = part.begin; at < part.end;) {
+        PageRange found[16];
+        std::size_t runs = mmu_->scan_registered({at, part.end}, found, &at);
+        for (std::size_t i = 0; i < runs; ++i) {
+          if (!regions_.add(found[i])) return false;
+        }
+      }
+    }
+    range.begin = known.empty() ? range.end : known.end;
+  }
+  return true;
+}
+
+void Space::forget(PageRange range) {
+  sync::MutexLock lock(layout_);
+  drop_range(range, false);
+  regions_.remove(range);
+  pinned_.remove(range);
+}
+
+bool Space::release(PageRange range, Worker& worker) {
+  {
+    sync::MutexLock lock(layout_);
+    regions_.remove(range);  // reclaim does not come back
+  }
+  if (!page_in(range, worker)) return false;
+  sync::MutexLock lock(layout_);
+  mmu_->hide_from_fork(range, false);
+  mmu_->unregister_range(range);
+  drop_range(range, false);
+  return true;
+}
+
+bool Space::managed(PageRange range) {
+  sync::MutexLock lock(layout_);
+  return regions_.contains(range);
+}
+
+void Space::set_pinned(PageRange range, bool pinned) {
+  sync::MutexLock lock(layout_);
+  if (!pinned) {
+    pinned_.remove(range);
+  } else {
+    COLDPRESS_CHECK(pinned_.add(range));
+  }
+}
+
+std::uint64_t Space::metadata_pages() {
+  sync::MutexLock lock(layout_);
+  return table_.metadata_pages() + regions_.metadata_pages() + slots_.metadata_pages() +
+         frames_.metadata_pages() + zswap_.metadata_pages();
+}
+
+void Space::update_gauges() {
+  memgroup::Stats& stats = group_->stats();
+  std::uint64_t pool = zswap_.pool().pages(), metadata = metadata_pages();
+  std::uint64_t frames = frames_.populated_frames();
+  auto usage = static_cast<std::uint64_t>(group_->usage() > 0 ? group_->usage() : 0);
+  std::uint64_t engine = pool + metadata + frames;
+  stats.pool_bytes.store(pool << kPageShift, sync::kRelaxed);
+  stats.metadata_bytes.store(metadata << kPageShift, sync::kRelaxed);
+  stats.frame_bytes.store(frames << kPageShift, sync::kRelaxed);
+  stats.swap_cache_pages.store(frames_.owned_frames(), sync::kRelaxed);
+  stats.rss_anon_bytes.store(usage << kPageShift, sync::kRelaxed);
+  stats.resident_bytes.store((usage > engine ? usage - engine : 0) << kPageShift, sync::kRelaxed);
+  if ((usage << kPageShift) > stats.peak_rss_anon_bytes.load(sync::kRelaxed)) {
+    stats.peak_rss_anon_bytes.store(usage << kPageShift, sync::kRelaxed);
+  }
+}
+
+void Space::store_word(PageIndex page, PageWord word) {
+  PageTable::Word* at = word.raw() == 0 ? table_.find(page) : table_.ensure(page);
+  if (at == nullptr) {
+    // Hints may be lost; what says whose the bytes are may not.
+    COLDPRESS_CHECK(!word.is_entry() && !word.is_zapped() && !word.is_poisoned());
+    return;
+  }
+  at->store(word.raw(), sync::kRelease);
+}
+
+}  // namespace coldpress::vm

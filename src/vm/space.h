@@ -1,0 +1,236 @@
+// Space: one managed address space. Fault service, layout changes, reclaim and the service of forked children
+// meet here, over the Mmu, the slot table, the frames and zswap.
+//
+// How a page goes (docs/life-of-a-page.md follows one): captured by one atomic call into a frame (slot state
+// kFrame; it rests there for a second chance), compressed (kZswap, kSame), loaded at the next touch.
+//
+// The layout mutex serialises everything that changes what the program's page table and the page words say
+// about each other: capture, install, fill, and taking layout messages with their processing. Each such
+// section is about a microsecond; compression and decompression happen outside. Together with the Mmu's
+// promise (no move succeeds while an untaken layout message exists) this makes every decision exact:
+//  1. A page word that is an entry is published, with its slot locked, before the page is captured, and is
+//     taken back if the capture fails; so a fault that follows the capture finds it.
+//  2. A load prepares the bytes under the slot's lock alone, then takes the layout mutex, then the slot
+//  again,
+//     and starts over if page word, slot state or payload have changed: equal entries prove nothing (ABA),
+//     but slot and generation under the lock do.
+//  3. On kChanging everything is let go, the message is taken, and the page word is read from scratch.
+//  4. Metadata of a range dies when its message is taken, before anybody can register that range again.
+//
+// Lock order: scan mutex, layout mutex, slot, zswap/pool/frames. Faults of the engine itself can not happen:
+// it touches frames, tables and pool only. Thread safety: all public functions from any engine thread
+// (handle_fault also in a signal handler), each thread with its own Worker.
+#pragma once
+
+#include <cstdint>
+
+#include "memgroup/group.h"
+#include "os/mmu.h"
+#include "swap/frame_pool.h"
+#include "swap/slot_table.h"
+#include "sync/mutex.h"
+#include "vm/page_table.h"
+#include "vm/region_map.h"
+#include "zswap/zswap.h"
+
+namespace coldpress::vm {
+
+// What one engine thread works with. One user at a time.
+struct Worker {
+  zswap::Worker store;
+  std::byte* page = nullptr;  // a page buffer for loads
+  // Faults taken on the way to a layout message (the kernel hands out faults first), to be served by whoever
+  // called into the engine, when it is done. Room for as many as a process has threads.
+  static constexpr std::size_t kMaxPending = 1 << 15;
+  std::uint64_t* pending = nullptr;  // page << 1 | write
+  std::size_t pending_count = 0;
+
+  void put_aside(PageIndex page_index, bool write) {
+    COLDPRESS_CHECK(pending_count < kMaxPending);
+    pending[pending_count++] = page_index.value << 1 | (write ? 1 : 0);
+  }
+};
+
+// What kFork messages are handed to. Called with the layout mutex held: nothing moves meanwhile. Not `calm`:
+// other threads were changing the layout at the same time, and the page words may not describe the child's
+// layout; then only populate_child() makes the child whole.
+class ForkHandler {
+ public:
+  virtual void on_fork(int child, bool calm, Worker& worker) = 0;
+
+ protected:
+  ~ForkHandler() = default;
+};
+
+// Asked between units of reclaim: brings the group's usage up to date. false: stop reclaiming now.
+class UsageSource {
+ public:
+  virtual bool keep_going() = 0;
+  // Usage is above the high mark: background reclaim should run. Called from fault service; cheap.
+  virtual void pressure() = 0;
+
+ protected:
+  ~UsageSource() = default;
+};
+
+struct SpaceOptions {
+  std::uint64_t pool_bytes = 0;  // at most, for compressed pages
+  std::uint64_t max_slots = 0;   // at most so many pages out
+  std::uint64_t max_leaves = 0;  // at most so many 2 MiB ranges with page words
+};
+
+class Space {
+ public:
+  [[nodiscard]] bool init(MemorySource& source, os::Mmu& mmu, memgroup::Group& group,
+                          const SpaceOptions& options);
+  void set_fork_handler(ForkHandler* handler) { fork_handler_ = handler; }
+  void set_usage_source(UsageSource* source) { usage_source_ = source; }
+
+  // --- ranges
+  // Registers a range; its pages may be captured from now on. false: the kernel refused.
+  bool adopt(PageRange range) EXCLUDES(layout_);
+  // Brings every page back and unregisters the range. false: some page could not be brought back.
+  bool release(PageRange range, Worker& worker) EXCLUDES(layout_);
+  // Drops the range's metadata without bringing anything back: the memory is being unmapped.
+  void forget(PageRange range) EXCLUDES(layout_);
+  bool managed(PageRange range) EXCLUDES(layout_);
+  // Whether the kernel has the page registered here.
+  bool knows(PageIndex page) {
+    PageRange found[1];
+    PageIndex scanned_to;
+    return mmu_->scan_registered({page, page + 1}, found, &scanned_to) != 0;
+  }
+
+  // --- faults and messages
+  // Takes at most one message. A fault is returned in *fault (true) to be handled by the caller; layout
+  // changes are processed here.
+  bool take_message(Worker& worker, os::Message* fault) EXCLUDES(layout_);
+  // Serves a fault: returns when the page is there, or gone.
+  void handle_fault(PageIndex page, bool write, Worker& worker) EXCLUDES(layout_);
+  // Serves what was put aside. Every thread that calls into the engine does this last.
+  void handle_pending(Worker& worker) EXCLUDES(layout_);
+
+  // --- reclaim (reclaim.cc)
+  // Reclaims until usage is at most `target` pages. false: no progress was possible any more.
+  bool reclaim_to(std::int64_t target, Worker& worker) EXCLUDES(layout_);
+  // Captures what it can of the range, compresses it. Returns the pages that left.
+  std::uint64_t page_out(PageRange range, Worker& worker) EXCLUDES(layout_);
+  // Brings the range's pages back.
+  bool page_in(PageRange range, Worker& worker) EXCLUDES(layout_);
+  // Keeps reclaim from the range's pages, or lets it again. Pages that are out are brought in first.
+  void set_pinned(PageRange range, bool pinned) EXCLUDES(layout_);
+
+  // --- children of a fork (called from ForkHandler, layout mutex held)
+  void child_fault(int child, PageIndex page, Worker& worker) REQUIRES(layout_);
+  void populate_child(int child, Worker& worker) REQUIRES(layout_);
+  // For forks without a fork event: brings everything back and keeps reclaim off, until the end of the fork.
+  void prepare_unseen_fork(Worker& worker) EXCLUDES(layout_);
+  void end_unseen_fork() EXCLUDES(layout_);
+
+  std::uint64_t metadata_pages() EXCLUDES(layout_);
+  void update_gauges() EXCLUDES(layout_);
+  sync::Mutex& layout_mutex() COLDPRESS_ANNOTATE(lock_returned(layout_)) { return layout_; }
+  zswap::Zswap& zswap() { return zswap_; }
+  swap::FramePool& frames() { return frames_; }
+  const PageTable& pages() const { return table_; }
+
+ private:
+  enum class Outcome { kDone, kAgain, kChanging, kSlotBusy, kNoMemory };
+  // What was found when a page's bytes were made ready, outside the layout mutex, in the worker's page
+  // buffer.
+  struct Prepared {
+    bool valid = false;
+    swap::Entry entry;
+    swap::SlotWord word{};
+    bool damaged = false;
+  };
+
+  Prepared prepare(PageIndex page, Worker& worker) EXCLUDES(layout_);
+  Outcome resolve(PageIndex page, bool write, Prepared& prepared, Worker& worker) REQUIRES(layout_);
+  Outcome resolve_entry(PageIndex page, PageWord word, Prepared& prepared, Worker& worker) REQUIRES(layout_);
+  Outcome put_back(PageIndex page, PageWord word, swap::SlotWord slot, PageWord after) REQUIRES(layout_);
+  Outcome install_page(PageIndex page, const std::byte* bytes) REQUIRES(layout_);
+  Outcome fill(PageIndex page, bool write) REQUIRES(layout_);
+  std::uint32_t fill_window(PageIndex page) REQUIRES(layout_);
+  Outcome poison(PageIndex page) REQUIRES(layout_);
+  PageWord word_after_load(PageWord entry_word) const;
+  void make_room(Worker& worker) EXCLUDES(layout_);
+  void drain_messages(Worker& worker) EXCLUDES(layout_);
+
+  void process(const os::Message& message, Worker& worker) REQUIRES(layout_);
+  void drop_range(PageRange range, bool zapped) REQUIRES(layout_);
+  void unmap(PageRange range) REQUIRES(layout_);
+  void remap(PageRange from, PageIndex to) REQUIRES(layout_);
+  void forget_moves() REQUIRES(layout_);
+  void place_word(PageIndex page, PageWord word) REQUIRES(layout_);
+  void move_words(PageRange from, PageIndex to) REQUIRES(layout_);
+  void drop_entry(swap::Entry entry) REQUIRES(layout_);
+  void show_to_forks(bool shown) EXCLUDES(layout_);
+  void pause_reclaim(bool paused) { paused_.store(paused); }
+  void fork(int child, Worker& worker) REQUIRES(layout_);
+  os::MoveStatus fill_child(int child, PageWord word, PageIndex page, Worker& worker) REQUIRES(layout_);
+  bool read_content(PageWord word, Worker& worker) REQUIRES(layout_);
+
+  // reclaim.cc
+  bool reclaim_step(bool urgent, Worker& worker) EXCLUDES(layout_);
+  struct Captured {
+    std::uint32_t pages = 0;
+    bool interrupted = false;  // by a layout message: come back later
+  };
+  Captured capture_batch(PageRange within, PageIndex& hand, bool all) EXCLUDES(layout_);
+  Captured capture_next() EXCLUDES(layout_);
+  bool capture_run(PageIndex first, std::uint32_t pages, swap::GroupId group, std::uint32_t& filled)
+      REQUIRES(layout_);
+  bool compress_group(swap::GroupId group, Worker& worker) EXCLUDES(layout_);
+  bool give_back(FrameId frame, swap::FrameOwner owner) EXCLUDES(layout_);
+  bool release_spent();
+  void leave_alone(PageIndex page, unsigned skip) REQUIRES(layout_);
+  void store_word(PageIndex page, PageWord word) REQUIRES(layout_);
+  std::uint32_t shadow_now() const;
+  void limit_missed();
+
+  os::Mmu* mmu_ = nullptr;
+  memgroup::Group* group_ = nullptr;
+  ForkHandler* fork_handler_ = nullptr;
+  UsageSource* usage_source_ = nullptr;
+
+  sync::Mutex layout_;
+  PageTable table_;
+  RegionMap regions_ GUARDED_BY(layout_);
+  RegionMap pinned_ GUARDED_BY(layout_);
+  swap::SlotTable slots_;
+  swap::FramePool frames_;
+  zswap::Zswap zswap_;
+
+  // Entries that a move found at its target: see layout.cc.
+  struct Orphan {
+    PageIndex page;
+    PageWord word;
+  };
+  ReservedArray<Orphan> orphans_ GUARDED_BY(layout_);
+  std::size_t orphan_count_ GUARDED_BY(layout_) = 0;
+  RegionMap moved_lately_ GUARDED_BY(layout_);
+
+  // Messages that came with a fork, not followed yet: see fork.cc.
+  static constexpr std::size_t kMaxConcurrent = 256;
+  os::Message concurrent_[kMaxConcurrent] GUARDED_BY(layout_);
+  std::size_t concurrent_count_ GUARDED_BY(layout_) = 0;
+
+  sync::Mutex scan_mutex_;  // before the layout mutex
+  PageIndex hand_ GUARDED_BY(scan_mutex_);
+  struct FillHint {
+    PageIndex next;
+    std::uint32_t window = 1;
+  };
+  static constexpr std::size_t kFillHints = 64;
+  FillHint fill_hints_[kFillHints] GUARDED_BY(layout_);
+
+  sync::Atomic<std::uint64_t> captures_{0};  // the clock of refault distances
+  sync::Atomic<bool> paused_{false};
+  sync::Atomic<std::int64_t> hopeless_until_{0};
+  sync::Atomic<std::int64_t> hopeless_pause_ns_{0};
+  sync::Atomic<bool> warned_{false};
+  sync::Atomic<bool> damage_reported_{false};
+};
+
+}  // namespace coldpress::vm

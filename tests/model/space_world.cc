@@ -1,0 +1,174 @@
+#include "space_world.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstring>
+#include <sstream>
+
+#include "support/space_access.h"
+
+namespace coldpress::testing {
+
+World::World(const WorldOptions& options)
+    : random_(options.seed),
+      trace_(options.trace),
+      sim_({.frame_count = options.frame_count, .patience = 3, .late_forks = options.late_forks}) {
+  group_.init(options.limit_pages, &stats_);
+  vm::SpaceOptions space{.pool_bytes = 64 << 20, .max_slots = 1 << 16, .max_leaves = 64};
+  if (!space_.init(memory_, sim_, group_, space) || !make_worker(memory_, options.codec, worker_)) {
+    fail("no memory for the engine");
+  }
+  space_.set_fork_handler(this);
+  space_.set_usage_source(this);
+  sim_.set_fault_handler(this);
+  sim_.interfere(options.interference, options.seed);
+}
+
+void World::note(const std::string& text) {
+  if (trace_) std::fprintf(stderr, "  %s\n", text.c_str());
+  log_.push_back(text);
+}
+
+std::string World::last_operations() const {
+  std::ostringstream out;
+  std::size_t from = log_.size() > 40 ? log_.size() - 40 : 0;
+  for (std::size_t i = from; i < log_.size(); ++i) out << "  " << log_[i] << "\n";
+  return out.str();
+}
+
+void World::fail(const std::string& what) {
+  if (!broken_) ADD_FAILURE() << what;
+  broken_ = true;
+}
+
+void World::refresh_usage() {
+  group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + space_.zswap().pool().pages());
+}
+
+void World::on_fault(PageIndex page, bool write) {
+  refresh_usage();
+  keep_going_left_ = 64;
+  space_.handle_fault(page, write, worker_);
+  space_.handle_pending(worker_);
+  // What a second server would do meanwhile.
+  if (random_.one_in(4)) take_one_message();
+}
+
+bool World::keep_going() {
+  refresh_usage();
+  return keep_going_left_ > 0 && keep_going_left_-- > 0;
+}
+
+bool World::take_one_message() {
+  os::Message fault;
+  std::size_t before = sim_.queued_messages();
+  if (space_.take_message(worker_, &fault)) fail("a fault message without a sleeping thread");
+  return before > 0;
+}
+
+void World::on_fork(int child, bool calm, vm::Worker& worker) {
+  for (Change& change : changes_) {
+    if (change.child != child) continue;
+    // Some early faults of the child, then all the rest.
+    for (const PageRange& range : change.mapped) {
+      if (calm && random_.one_in(2))
+        space_.child_fault(child, range.begin + random_.below(range.pages()), worker);
+    }
+  }
+  space_.populate_child(child, worker);
+  sim_.child_close(child);
+}
+
+bool World::matches(const std::byte* bytes, ReferencePage* reference, PageIndex page, const char* who) {
+  static constexpr PageContent kZeros{};
+  const PageContent& expected = reference == nullptr ? kZeros : reference->content;
+  if (std::memcmp(bytes, expected.data(), kPageBytes) == 0) return true;
+  bool zero = std::memcmp(bytes, kZeros.data(), kPageBytes) == 0;
+  if (reference != nullptr && reference->maybe_zero && zero) {
+    reference->content = kZeros;
+    return true;
+  }
+  std::size_t at = 0;
+  while (bytes[at] == reinterpret_cast<const std::byte*>(expected.data())[at]) ++at;
+  std::ostringstream text;
+  text << who << ": page " << page.value << (zero ? " reads zero" : " reads wrong bytes") << ", first at "
+       << at << " (word " << *reinterpret_cast<const std::uint64_t*>(bytes + at / 8 * 8) << " for "
+       << expected[at / 8] << "), page word " << std::hex << space_.pages().get(page).raw();
+  fail(text.str());
+  return false;
+}
+
+bool World::check_page(PageIndex page) {
+  PageContent actual;
+  auto found = reference_.find(page.value);
+  ReferencePage* reference = found == reference_.end() ? nullptr : &found->second;
+  os::Access access = sim_.read(page, 0, actual.data(), kPageBytes);
+  bool corrupt = reference != nullptr && reference->corrupt;
+  if (access == os::Access::kSigbus && corrupt) return true;
+  // A damaged page of a range that is being dropped may be gone already.
+  if (access != os::Access::kOk || (corrupt && !reference->maybe_zero)) {
+    fail("page " + std::to_string(page.value) +
+         (corrupt ? ": damaged, but readable" : ": not readable, but not damaged"));
+    return false;
+  }
+  if (corrupt) {
+    reference->corrupt = false;
+    reference->content = {};
+  }
+  return matches(reinterpret_cast<std::byte*>(actual.data()), reference, page, "the program");
+}
+
+void World::verify_everything() {
+  for (const os::SimMapping& mapping : sim_.mappings()) {
+    for (PageIndex page = mapping.range.begin; page < mapping.range.end && !broken_; page = page + 1) {
+      check_page(page);
+    }
+  }
+}
+
+void World::check_structure() {
+  if (!changes_.empty() || broken_) return;
+  // A move that the engine has put off is settled by the next service of whatever fault.
+  space_.handle_fault(kBase + 2 * kPages, false, worker_);
+  std::uint64_t compressed = 0, same = 0, in_frames = 0;
+  for (std::uint64_t i = 0; i < kPages; ++i) {
+    PageIndex page = kBase + i;
+    auto owner = owner_of(space_, page);
+    if (!owner) continue;
+    if (sim_.present(page)) fail("page " + std::to_string(page.value) + " is out and resident");
+    if (!sim_.mapped({page, page + 1})) fail("page " + std::to_string(page.value) + " is out and unmapped");
+    compressed += owner->state == swap::State::kZswap ? 1 : 0;
+    same += owner->state == swap::State::kSame ? 1 : 0;
+    in_frames += owner->state == swap::State::kFrame ? 1 : 0;
+  }
+  EXPECT_EQ(stats_.stored_pages.load(), compressed);
+  EXPECT_EQ(stats_.same_filled_pages.load(), same);
+  EXPECT_EQ(space_.frames().owned_frames(), in_frames);
+  EXPECT_EQ(slots(space_).in_use(), compressed + same + in_frames);
+  EXPECT_EQ(space_.zswap().pool().stats().objects, compressed);
+  if (!lazy_frames_taken_) {
+    EXPECT_EQ(space_.frames().populated_frames(), sim_.populated_frames());
+  }
+  EXPECT_LE(space_.frames().spent_frames() + in_frames, space_.frames().populated_frames());
+  space_.zswap().pool().validate();
+  if (::testing::Test::HasFailure()) fail("accounts do not close");
+}
+
+void World::close() {
+  finish_changes();
+  for (PageIndex page : pinned_) sim_.set_page_pinned(page, false);
+  for (const os::SimMapping& mapping : sim_.mappings()) {
+    track({sim_.begin_unmap(mapping.range), Kind::kUnmap, mapping.range, {}});
+    finish_changes();
+  }
+  check_structure();
+  EXPECT_EQ(stats_.stored_pages.load(), 0u);
+  EXPECT_EQ(stats_.stored_bytes.load(), 0u);
+  EXPECT_EQ(stats_.same_filled_pages.load(), 0u);
+  EXPECT_EQ(space_.zswap().pool().pages(), 0u);
+  EXPECT_EQ(space_.frames().owned_frames(), 0u);
+  EXPECT_EQ(slots(space_).in_use(), 0u);
+}
+
+}  // namespace coldpress::testing

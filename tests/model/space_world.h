@@ -1,0 +1,156 @@
+// World: a Space on the simulated machine, a reference that says what every page must read, and the
+// operations that a random test draws from.
+//
+// The reference is a map from page to content, zero otherwise. Two things make a page's content a choice of
+// two for a while, `maybe_zero`: MADV_FREE until the next write, and a MADV_DONTNEED whose drop is still to
+// come. A read that finds zero settles it: the old content must never come back.
+//
+// One thread. Layout changes stay under way (`changes_`) while other operations run; their stages are taken
+// at random. `corrupt` pages must give SIGBUS, all others must not.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "memgroup/group.h"
+#include "os/sim/sim_mmu.h"
+#include "support/heap_memory.h"
+#include "support/page_pattern.h"
+#include "vm/space.h"
+
+namespace coldpress::testing {
+
+struct WorldOptions {
+  std::uint64_t seed = 1;
+  std::uint64_t limit_pages = 800;
+  std::uint32_t frame_count = 512;
+  codec::Choice codec;
+  os::SimInterference interference;
+  bool late_forks = false;
+  bool trace = false;
+};
+
+struct ReferencePage {
+  PageContent content{};
+  bool corrupt = false;
+  bool maybe_zero = false;
+  bool written_in_gap = false;  // since a MADV_DONTNEED that is under way began
+};
+using Reference = std::map<std::uint64_t, ReferencePage>;
+
+class World final : public os::FaultHandler, public vm::ForkHandler, public vm::UsageSource {
+ public:
+  static constexpr PageIndex kBase{512 * 100};
+  static constexpr std::uint64_t kPages = 512 * 3;
+
+  explicit World(const WorldOptions& options);
+
+  struct Operation {
+    const char* name;
+    void (World::*run)();
+  };
+  static const std::vector<Operation>& operations();
+
+  // --- operations (space_world_access.cc)
+  void map_some();
+  void write_some();
+  void write_word();
+  void read_some();
+  void pin_some();
+  void corrupt_some();
+  void reclaim_some();
+  void page_out_some();
+  void page_in_some();
+  void adopt_some();
+  void release_some();
+  void protect_some();
+  void keep_resident_some();
+  void change_limit();
+  // --- operations (space_world_layout.cc)
+  void unmap_some();
+  void dontneed_some();
+  void free_some();
+  void take_lazy_some();
+  void remap_some();
+  void fork_some();
+  void change_interference();
+  void step_some();
+
+  // Takes all changes that are under way to their end.
+  void finish_changes();
+  void verify_everything();
+  // What slots, page words, gauges and the machine say about each other, with no change under way.
+  void check_structure();
+  // Unmaps everything and checks that nothing is left.
+  void close();
+
+  bool broken() const { return broken_; }
+  std::string last_operations() const;
+  void note(const std::string& text);
+
+  // --- parts, for tests of single cases
+  os::SimMmu& sim() { return sim_; }
+  vm::Space& space() { return space_; }
+  vm::Worker& worker() { return worker_; }
+  memgroup::Group& group() { return group_; }
+  memgroup::Stats& stats() { return stats_; }
+  bool take_one_message();
+  bool write_page(PageIndex page, const PageContent& content);
+  // Reads the page and compares. false: wrong, and said so.
+  bool check_page(PageIndex page);
+  void map_range(PageRange range, bool adopt);
+  bool corrupt_one(PageIndex page);
+  void refresh_usage();
+
+ private:
+  enum class Kind { kUnmap, kRemove, kFree, kRemap, kFork };
+  struct Change {
+    os::ChangeId id;
+    Kind kind;
+    PageRange range, target;
+    int child = -1;
+    Reference snapshot;  // kFork: what the child must read
+    std::vector<PageRange> mapped;
+  };
+
+  void on_fault(PageIndex page, bool write) override;
+  void on_fork(int child, bool, vm::Worker& worker) override NO_THREAD_SAFETY_ANALYSIS;
+  bool keep_going() override;
+  void pressure() override {}
+
+  void fail(const std::string& what);
+  bool matches(const std::byte* bytes, ReferencePage* reference, PageIndex page, const char* who);
+  bool busy(PageRange range) const;
+  bool being_dropped(PageIndex page) const;
+  // A range of at most `pages` pages within one mapping that no change touches; empty when there is none.
+  PageRange pick(std::uint64_t pages, bool need_writable = false, bool whole = false);
+  PageIndex pick_free(std::uint64_t pages);
+  bool damage_fits(PageRange range, bool shown);
+  void track(Change change);
+  void settle(Change& change);
+  void check_child(Change& change);
+  void forget_pages(PageRange range);
+  bool step_change(std::size_t index);
+
+  Random random_;
+  bool trace_;
+  bool broken_ = false;
+  unsigned keep_going_left_ = 0;
+  std::vector<std::string> log_;
+  HeapMemory memory_;
+  memgroup::Stats stats_;
+  memgroup::Group group_;
+  os::SimMmu sim_;
+  vm::Space space_;
+  vm::Worker worker_;
+  Reference reference_;
+  std::vector<Change> changes_;
+  std::vector<PageIndex> pinned_;
+  bool lazy_frames_taken_ = false;
+  std::uint64_t next_number_ = 1;
+};
+
+}  // namespace coldpress::testing

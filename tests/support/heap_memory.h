@@ -1,0 +1,79 @@
+// HeapMemory: a MemorySource for tests, whose memory can run out.
+//
+// Reservations are mappings of their own, so that a sanitizer or the machine catches what leaves them.
+// Everything is given back with the object. Thread safety: all functions from any thread.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <cstdint>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "base/memory_source.h"
+#include "base/units.h"
+
+namespace coldpress::testing {
+
+class HeapMemory final : public MemorySource {
+ public:
+  HeapMemory() = default;
+  HeapMemory(const HeapMemory&) = delete;
+  HeapMemory& operator=(const HeapMemory&) = delete;
+  ~HeapMemory() {
+    for (auto [start, bytes] : reservations_) munmap(start, bytes);
+  }
+
+  void* reserve(std::size_t bytes) override {
+    // ReservedArray commits in whole steps, the last one past the end of its reservation.
+    constexpr std::size_t kStep = std::size_t{1} << 20;
+    bytes = (bytes + kStep - 1) / kStep * kStep;
+    void* start = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (start == MAP_FAILED) return nullptr;
+    std::lock_guard lock(mutex_);
+    reservations_.emplace_back(start, bytes);
+    return start;
+  }
+  bool commit(void* start, std::size_t bytes) override {
+    std::lock_guard lock(mutex_);
+    if (bytes > commit_limit_ || committed_ > commit_limit_ - bytes) return false;
+    if (mprotect(start, bytes_to_pages(bytes) * kPageBytes, PROT_READ | PROT_WRITE) != 0) return false;
+    committed_ += bytes;
+    return true;
+  }
+  void discard(void* start, std::size_t bytes) override {
+    madvise(start, bytes, MADV_DONTNEED);
+    std::lock_guard lock(mutex_);
+    discarded_ += bytes;
+  }
+
+  // As reserve() and commit().
+  std::byte* allocate(std::size_t bytes) {
+    void* start = reserve(bytes);
+    return start != nullptr && commit(start, bytes) ? static_cast<std::byte*>(start) : nullptr;
+  }
+  // commit() refuses what would bring committed() above the limit.
+  void set_commit_limit(std::size_t bytes) {
+    std::lock_guard lock(mutex_);
+    commit_limit_ = bytes;
+  }
+  // Sums of all calls, in bytes.
+  std::size_t committed() const {
+    std::lock_guard lock(mutex_);
+    return committed_;
+  }
+  std::size_t discarded() const {
+    std::lock_guard lock(mutex_);
+    return discarded_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::pair<void*, std::size_t>> reservations_;
+  std::size_t commit_limit_ = SIZE_MAX;
+  std::size_t committed_ = 0;
+  std::size_t discarded_ = 0;
+};
+
+}  // namespace coldpress::testing
