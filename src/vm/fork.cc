@@ -15,6 +15,13 @@
 namespace coldpress::vm {
 
 using swap::State;
+namespace {
+
+bool filled(os::MoveStatus status) {
+  return status == os::MoveStatus::kDone || status == os::MoveStatus::kExists;
+}
+
+}  // namespace
 
 // Copies the bytes of a page that is out into the worker's page, without changing who owns them. A copy, and
 // under the slot's lock: a frame may be compressed and given back as soon as the lock is free. false:
@@ -57,7 +64,7 @@ void Space::fork(int child, Worker& worker) {
       sync::sleep_ns(20000);
     }
   }
-  fork_handler_->on_fork(child, concurrent_count_ == first, worker);
+  fork_handler_->on_fork(child, concurrent_count_ == 0, worker);
   while (first < concurrent_count_) {
     os::Message message = concurrent_[first];
     for (std::size_t i = first + 1; i < concurrent_count_; ++i) concurrent_[i - 1] = concurrent_[i];
@@ -90,23 +97,42 @@ void Space::child_fault(int child, PageIndex page, Worker& worker) {
   fill_child(child, table_.get(page), page, worker);
 }
 
+// Fills a page where a move that came with the fork has brought it; `overtaking`: moves to places in use.
+bool Space::fill_moved(int child, PageWord word, PageIndex page, Whose whose, bool overtaking, Worker& worker) {
+  for (std::size_t i = 0; i < concurrent_count_; ++i) {
+    const os::Message& moved = concurrent_[i];
+    if (moved.kind != os::MessageKind::kRemap || !moved.range.contains(page)) continue;
+    PageIndex there = moved.target + (page - moved.range.begin);
+    if (regions_.contains({there, there + 1}) != overtaking) continue;
+    PageRange one{page, page + 1};
+    Overtaken::Found old = overtaken_.oldest(one);
+    if (old.any && speaks_of_newcomer(old, one, there) != (whose == Whose::kNewcomer)) continue;
+    if (filled(fill_child(child, word, there, worker))) return true;
+  }
+  return false;
+}
+
 // Gives the child every page that is out. Present already, or not mapped there: that is the child's business.
 void Space::populate_child(int child, Worker& worker) {
   PageIndex end{std::uint64_t{1} << 36};
   for (PageIndex page = table_.next_leaf({0}, end); page < end;) {
     PageWord word = table_.get(page);
     if (word.is_entry() || word.is_poisoned()) {
-      bool filled = false;
-      for (std::size_t i = 0; !filled && i < concurrent_count_; ++i) {
-        const os::Message& moved = concurrent_[i];
-        if (moved.kind != os::MessageKind::kRemap || !moved.range.contains(page)) continue;
-        os::MoveStatus status = fill_child(child, word, moved.target + (page - moved.range.begin), worker);
-        filled = status == os::MoveStatus::kDone || status == os::MoveStatus::kExists;
+      // Where nothing was in use before, there is something in the child only if the move came first.
+      if (!fill_moved(child, word, page, Whose::kNewcomer, false, worker) &&
+          !filled(fill_child(child, word, page, worker))) {
+        fill_moved(child, word, page, Whose::kNewcomer, true, worker);
       }
-      if (!filled) fill_child(child, word, page, worker);
     }
     page = page + 1;
     if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, end);
+  }
+  // What was overtaken, and has moved on by a message that came with the fork's.
+  for (std::size_t w = 0; w < overtaken_.word_count(); ++w) {
+    Overtaken::Word old = overtaken_.word(w);
+    if (!fill_moved(child, old.word, old.page, Whose::kOld, false, worker)) {
+      fill_moved(child, old.word, old.page, Whose::kOld, true, worker);
+    }
   }
 }
 

@@ -7,20 +7,26 @@
 // the right moment whatever the timing, and a page that still carries it is one that the kernel has not
 // dropped yet (or, after MADV_FREE, may never drop).
 //
-// Order. The kernel changes the page tables first and queues the message a little later, so two threads'
-// messages can come in the wrong order. T1 unmaps X, T2 moves C to the free X; "C moved to X" is read, then
-// "X unmapped": followed blindly, the second drops what the first brought. Or T1 moves X to B, T2 moves C to
-// the free X, and the second message comes first: what it overwrites still has to go to B. So:
-//  - Where something was moved to lately, an unmap drops the entries only of pages that are not registered
-//  now,
-//    by the kernel's own view: what is registered there still is what was moved there.
-//  - Entries that a move finds at its target are older than the move. They become orphans: their own message,
-//  a
-//    move or an unmap, is still to come, and finds them there.
-//  - "Lately" ends, and orphans that are left belong to nobody, when the kernel says that no change is under
-//  way:
-//    every message was taken then. It is asked before a message is read (forget_moves).
-// Nothing is installed or captured meanwhile: until the last such message is taken, the kernel refuses.
+// Order. The kernel changes the page tables first and queues the message a little later, so the messages of
+// two threads can come in the wrong order. T1 unmaps X, or moves it to B; T2 moves C to X, which is free now;
+// and "C moved to X" is read while X, by the messages so far, is still in use. X was overtaken (overtaken.h).
+// Then one "X unmapped" is still to come for what was in X, and before it perhaps one "X moved to B". Meanwhile
+// the newcomer may be unmapped or move on as well, with a message of the same kind for the same place. So each
+// message about such a place must be given to the right one:
+//  - By what is known when a place is overtaken. The kernel has done already whatever became of the old
+//    content: if nothing is registered that the messages do not account for, then it was not moved.
+//  - By what the kernel says when the message comes: if the place is registered, then the newcomer is still
+//    there, and it is the old content that the message speaks of.
+//  - By order. Nobody changes what a call that has not returned yet is moving; so what becomes of the newcomer
+//    was begun after the message of its move was taken.
+// A place can come into use without a message: a mapping that grows in place (mremap) is registered to its new
+// end. If the newcomer comes to such a place, no record is opened. Therefore, where something was moved to
+// lately, an unmap drops only what is not registered now, and a move that begins or ends outside of what came
+// does not speak of the newcomer.
+//
+// "Lately" ends, and words that are left belong to nobody, when the kernel says that no change is under way:
+// every message was taken then. It is asked before a message is read (forget_moves). Nothing is installed or
+// captured meanwhile: until the last such message is taken, the kernel refuses.
 #include "sync/futex.h"
 #include "vm/space.h"
 
@@ -66,6 +72,18 @@ void Space::drain_messages(Worker& worker) {
   sync::sleep_ns(20000);
 }
 
+// Takes the words of the range that are not 0 out of the page table, each to be looked after by `receive`.
+template <typename Receive>
+void Space::take_words(PageRange range, Receive receive) {
+  for (PageIndex page = table_.next_leaf(range.begin, range.end); page < range.end;) {
+    PageTable::Word* word = table_.find(page);
+    PageWord taken = PageWord::from_raw(word->exchange(0, sync::kAcqRel));
+    if (taken.raw() != 0) receive(page, taken);
+    page = page + 1;
+    if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, range.end);
+  }
+}
+
 void Space::process(const os::Message& message, Worker& worker) {
   add_to(group_->stats().layout_messages);
   switch (message.kind) {
@@ -87,87 +105,172 @@ void Space::process(const os::Message& message, Worker& worker) {
 }
 
 void Space::unmap(PageRange range) {
-  auto drop = [&](PageRange part) NO_THREAD_SAFETY_ANALYSIS {
-    if (part.empty()) return;
-    drop_range(part, false);
-    regions_.remove(part);
-    pinned_.remove(part);
-  };
+  while (!range.empty()) {
+    Overtaken::Found old = overtaken_.oldest(range);
+    PageRange part = old.range;
+    if (!old.any) {
+      forget_gone(part);
+    } else if (newcomer_left(part) && old.may_move) {
+      forget_part(part);
+    } else {
+      overtaken_.take_words(old.number, part,
+                            [&](PageIndex, PageWord word) NO_THREAD_SAFETY_ANALYSIS { drop_entry(word.entry()); });
+      overtaken_.close(old.number, part);
+    }
+    range.begin = part.end;
+  }
+}
+
+void Space::remap(PageRange from, PageIndex to) {
+  PageRange target{to, to + from.pages()};
+  overtake(target);
+  for (PageRange rest = from; !rest.empty();) {
+    Overtaken::Found old = overtaken_.oldest(rest);
+    PageRange part = old.range;
+    PageIndex to_part = to + (part.begin - from.begin);
+    if (!old.any) {
+      PageRange came = intersect(moved_lately_.at_or_after(part.begin), {part.begin, part.end});
+      bool others = came.begin == part.begin && !came.empty() && !moved_lately_.contains(from);
+      if (others) {
+        part = came;
+        others = !newcomer_left(part);
+      } else if (!came.empty() && part.begin < came.begin) {
+        part.end = came.begin;
+      }
+      if (!others) move_words(part, to_part);
+    } else if (speaks_of_newcomer(old, part, to_part)) {
+      move_words(part, to_part);
+    } else {
+      overtaken_.take_words(old.number, part, [&](PageIndex page, PageWord word) NO_THREAD_SAFETY_ANALYSIS {
+        place_word(to + (page - from.begin), word);
+      });
+      overtaken_.has_moved(old.number, part);
+    }
+    rest.begin = part.end;
+  }
+  // Where it was: if unmapped, a message follows; if kept (MREMAP_DONTUNMAP), it stays registered.
+  (void)regions_.add(target);
+  COLDPRESS_CHECK(moved_lately_.add(target) && left_lately_.add(from));
+}
+
+// Somebody was moved to `target`: what is in use there, by the messages so far, was overtaken.
+void Space::overtake(PageRange target) {
+  bool asked = false, arrivals = false;
+  overtaken_.next_move();
+  for (PageIndex at = target.begin; at < target.end;) {
+    PageRange used = intersect(regions_.at_or_after(at), {at, target.end});
+    if (used.empty()) break;
+    // What has told of its move already does not move again.
+    PageRange left = intersect(left_lately_.at_or_after(used.begin), used);
+    bool may_move = left.empty() || used.begin < left.begin;
+    if (may_move && !left.empty()) used.end = left.begin;
+    if (!may_move) used.end = left.end;
+    if (!asked) {
+      asked = true;
+      arrivals = find_arrivals(target);
+    }
+    COLDPRESS_CHECK(overtaken_.add(used, may_move && arrivals));
+    take_words(used, [&](PageIndex page, PageWord word) NO_THREAD_SAFETY_ANALYSIS {
+      if (word.is_entry()) COLDPRESS_CHECK(overtaken_.keep(page, word));
+    });
+    at = used.end;
+  }
+  take_words(target, [&](PageIndex, PageWord word) NO_THREAD_SAFETY_ANALYSIS {
+    if (word.is_entry()) drop_entry(word.entry());
+  });
+}
+
+// Notes what is registered, apart from `target` and the frames, that the messages so far do not account for.
+// Whether there is anything.
+bool Space::find_arrivals(PageRange target) {
+  PageIndex first_frame = page_of(reinterpret_cast<std::uint64_t>(mmu_->frame_data({0})));
+  PageRange frames{first_frame, first_frame + mmu_->frame_count()};
+  bool any = false;
+  for (PageIndex at{0}; at < kEndOfPages;) {
+    PageRange next = regions_.at_or_after(at);
+    PageRange gap{at, next.empty() ? kEndOfPages : next.begin};
+    while (!gap.empty()) {
+      PageRange found[16];
+      std::size_t runs = mmu_->scan_registered(gap, found, &gap.begin);
+      for (std::size_t i = 0; i < runs; ++i) {
+        for (PageRange known : {target, frames}) {
+          if (known.contains(found[i].begin)) found[i].begin = known.end;
+          if (known.begin < found[i].end && found[i].end <= known.end) found[i].end = known.begin;
+        }
+        if (found[i].empty()) continue;
+        any = true;
+        COLDPRESS_CHECK(overtaken_.add_arrival(found[i]));
+      }
+    }
+    at = next.empty() ? kEndOfPages : next.end;
+  }
+  return any;
+}
+
+// Whether a move of `part`, where somebody was overtaken, to `to` is the newcomer's. Shortens `part` to the
+// pages for which the answer is that of the first.
+bool Space::speaks_of_newcomer(const Overtaken::Found& old, PageRange& part, PageIndex to) {
+  if (overtaken_.arrived_then(old.number, to)) return false;
+  if (newcomer_left(part)) return true;
+  // The newcomer is there: it moved on and its place was kept (MREMAP_DONTUNMAP); or it stayed, and the old
+  // content went to a place that was overtaken too, so that its arrival could not be seen.
+  auto in = [](const RegionMap& map, PageIndex page) { return map.contains({page, page + 1}); };
+  return in(regions_, part.begin) && !in(regions_, to) && !in(gone_lately_, to);
+}
+
+// Whether the pages are in use by the messages so far, and not any more by the kernel's own view. Shortens
+// `part` to the pages for which the answer is that of the first.
+bool Space::newcomer_left(PageRange& part) {
+  PageRange used = intersect(regions_.at_or_after(part.begin), part);
+  if (used.empty()) return false;
+  if (part.begin < used.begin) {
+    part.end = used.begin;
+    return false;
+  }
+  part = used;
+  PageRange registered[1];
+  PageIndex scanned_to;
+  if (mmu_->scan_registered(part, registered, &scanned_to) == 0) return true;
+  bool left = part.begin < registered[0].begin;
+  part.end = left ? registered[0].begin : registered[0].end;
+  return left;
+}
+
+void Space::forget_part(PageRange range) {
+  if (range.empty()) return;
+  drop_range(range, false);
+  regions_.remove(range);
+  pinned_.remove(range);
+  if (!overtaken_.empty()) COLDPRESS_CHECK(gone_lately_.add(range));
+}
+
+// Unmapped, and nobody there was overtaken.
+void Space::forget_gone(PageRange range) {
   for (PageIndex at = range.begin; at < range.end;) {
     PageRange moved = intersect(moved_lately_.at_or_after(at), range);
     if (moved.empty()) moved = {range.end, range.end};
-    drop({at, moved.begin});
+    forget_part({at, moved.begin});
     for (at = moved.begin; at < moved.end;) {
       PageRange found[16];
       PageIndex scanned_to;
       std::size_t runs = mmu_->scan_registered({at, moved.end}, found, &scanned_to);
       for (std::size_t i = 0; i < runs; ++i) {
-        drop({at, found[i].begin});
+        forget_part({at, found[i].begin});
         at = found[i].end;
       }
-      drop({at, scanned_to});
+      forget_part({at, scanned_to});
       at = scanned_to;
     }
   }
-  // Orphans of the range were waiting for this message.
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < orphan_count_; ++i) {
-    if (range.contains(orphans_[i].page)) {
-      drop_entry(orphans_[i].word.entry());
-    } else {
-      orphans_[kept++] = orphans_[i];
-    }
-  }
-  orphan_count_ = kept;
-}
-
-void Space::remap(PageRange from, PageIndex to) {
-  PageRange target{to, to + from.pages()};
-  // What the target seems to hold is older than this move.
-  for (PageIndex page = table_.next_leaf(target.begin, target.end); page < target.end;) {
-    PageTable::Word* word = table_.find(page);
-    PageWord old = PageWord::from_raw(word->exchange(0, sync::kAcqRel));
-    if (old.is_entry()) {
-      COLDPRESS_CHECK(orphans_.grow_to(orphan_count_ + 1));
-      orphans_[orphan_count_++] = {page, old};
-    }
-    page = page + 1;
-    if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, target.end);
-  }
-  // If the source is registered now, then something was moved there since, and what this message speaks of
-  // was pushed aside by it.
-  std::size_t kept = 0;
-  bool source_taken = false;
-  for (std::size_t i = 0; i < orphan_count_; ++i) {
-    source_taken = source_taken || from.contains(orphans_[i].page);
-  }
-  if (source_taken) {
-    PageRange found[1];
-    PageIndex scanned_to;
-    source_taken = mmu_->scan_registered(from, found, &scanned_to) != 0;
-  }
-  if (!source_taken) {
-    move_words(from, to);
-  } else {
-    for (std::size_t i = 0; i < orphan_count_; ++i) {
-      if (from.contains(orphans_[i].page)) {
-        place_word(to + (orphans_[i].page - from.begin), orphans_[i].word);
-      } else {
-        orphans_[kept++] = orphans_[i];
-      }
-    }
-    orphan_count_ = kept;
-  }
-  // Where it was: if unmapped, a message follows; if kept (MREMAP_DONTUNMAP), it stays registered.
-  (void)regions_.add(target);
-  COLDPRESS_CHECK(moved_lately_.add(target));
 }
 
 void Space::forget_moves() {
-  if ((orphan_count_ == 0 && moved_lately_.count() == 0) || mmu_->changing()) return;
+  if ((moved_lately_.count() == 0 && left_lately_.count() == 0) || mmu_->changing()) return;
   moved_lately_.clear();
-  for (std::size_t i = 0; i < orphan_count_; ++i) drop_entry(orphans_[i].word.entry());
-  orphan_count_ = 0;
+  left_lately_.clear();
+  gone_lately_.clear();
+  overtaken_.clear(
+      [&](PageIndex, PageWord word) NO_THREAD_SAFETY_ANALYSIS { drop_entry(word.entry()); });
 }
 
 // Drops the entry's bytes, whoever owns them.
@@ -218,13 +321,9 @@ void Space::drop_range(PageRange range, bool zapped) {
 }
 
 void Space::move_words(PageRange from, PageIndex to) {
-  for (PageIndex page = table_.next_leaf(from.begin, from.end); page < from.end;) {
-    PageTable::Word* word = table_.find(page);
-    PageWord moved = PageWord::from_raw(word->exchange(0, sync::kAcqRel));
-    if (moved.raw() != 0) place_word(to + (page - from.begin), moved);
-    page = page + 1;
-    if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, from.end);
-  }
+  take_words(from, [&](PageIndex page, PageWord word) NO_THREAD_SAFETY_ANALYSIS {
+    place_word(to + (page - from.begin), word);
+  });
 }
 
 void Space::place_word(PageIndex page, PageWord moved) {

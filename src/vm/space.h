@@ -29,6 +29,7 @@
 #include "swap/frame_pool.h"
 #include "swap/slot_table.h"
 #include "sync/mutex.h"
+#include "vm/overtaken.h"
 #include "vm/page_table.h"
 #include "vm/region_map.h"
 #include "zswap/zswap.h"
@@ -162,6 +163,14 @@ class Space {
   void unmap(PageRange range) REQUIRES(layout_);
   void remap(PageRange from, PageIndex to) REQUIRES(layout_);
   void forget_moves() REQUIRES(layout_);
+  void overtake(PageRange target) REQUIRES(layout_);
+  bool find_arrivals(PageRange target) REQUIRES(layout_);
+  bool speaks_of_newcomer(const Overtaken::Found& old, PageRange& part, PageIndex to) REQUIRES(layout_);
+  bool newcomer_left(PageRange& part) REQUIRES(layout_);
+  void forget_part(PageRange range) REQUIRES(layout_);
+  void forget_gone(PageRange range) REQUIRES(layout_);
+  template <typename Receive>
+  void take_words(PageRange range, Receive receive) REQUIRES(layout_);
   void place_word(PageIndex page, PageWord word) REQUIRES(layout_);
   void move_words(PageRange from, PageIndex to) REQUIRES(layout_);
   void drop_entry(swap::Entry entry) REQUIRES(layout_);
@@ -169,6 +178,9 @@ class Space {
   void pause_reclaim(bool paused) { paused_.store(paused); }
   void fork(int child, Worker& worker) REQUIRES(layout_);
   os::MoveStatus fill_child(int child, PageWord word, PageIndex page, Worker& worker) REQUIRES(layout_);
+  enum class Whose { kNewcomer, kOld };
+  bool fill_moved(int child, PageWord word, PageIndex page, Whose whose, bool overtaking, Worker& worker)
+      REQUIRES(layout_);
   bool read_content(PageWord word, Worker& worker) REQUIRES(layout_);
 
   // reclaim.cc
@@ -202,14 +214,12 @@ class Space {
   swap::FramePool frames_;
   zswap::Zswap zswap_;
 
-  // Entries that a move found at its target: see layout.cc.
-  struct Orphan {
-    PageIndex page;
-    PageWord word;
-  };
-  ReservedArray<Orphan> orphans_ GUARDED_BY(layout_);
-  std::size_t orphan_count_ GUARDED_BY(layout_) = 0;
+  // Where something was moved to, moved from, unmapped, while changes are under way: see layout.cc.
+  static constexpr PageIndex kEndOfPages{(std::uint64_t{1} << 35) - 1};
+  Overtaken overtaken_ GUARDED_BY(layout_);
   RegionMap moved_lately_ GUARDED_BY(layout_);
+  RegionMap left_lately_ GUARDED_BY(layout_);
+  RegionMap gone_lately_ GUARDED_BY(layout_);
 
   // Messages that came with a fork, not followed yet: see fork.cc.
   static constexpr std::size_t kMaxConcurrent = 256;

@@ -37,6 +37,7 @@ WorldOptions options_for(std::uint64_t seed) {
   if (random.one_in(4)) options.codec = {codec::Kind::kZstd, 1};
   if (random.one_in(2)) options.interference.changing = 3 + static_cast<std::uint32_t>(random.below(20));
   if (random.one_in(2)) options.interference.shorten = 3;
+  if (random.one_in(3)) options.pages = 100 + random.below(400);
   options.trace = std::getenv("COLDPRESS_MODEL_TRACE") != nullptr;
   options.late_forks = std::getenv("COLDPRESS_MODEL_LATE_FORKS") != nullptr;
   return options;
@@ -66,9 +67,28 @@ void run(std::uint64_t seed, std::uint64_t steps) {
   if (::testing::Test::HasFailure()) std::cerr << "last operations:\n" << world.last_operations();
 }
 
-TEST(SpaceModel, ReadsWhatTheReferenceSaysWhateverHappens) {
+// Nothing but changes that overlap in time, in little address space.
+void run_storms(std::uint64_t seed, std::uint64_t steps) {
+  WorldOptions options = options_for(seed);
+  Random random(seed * 6271);
+  options.pages = 60 + random.below(240);
+  options.interference = {};
+  World world(options);
+  for (std::uint64_t step = 0; step < steps / 20 && !world.broken(); ++step) {
+    world.map_some();
+    if (random.one_in(3)) world.adopt_some();
+    if (random.one_in(2)) world.write_some();
+    world.storm();
+  }
+  world.finish_changes();
+  world.check_structure();
+  if (!world.broken()) world.close();
+  if (::testing::Test::HasFailure()) std::cerr << "last operations:\n" << world.last_operations();
+}
+
+void run_seeds(void (*run_one)(std::uint64_t seed, std::uint64_t steps), std::uint64_t usual_runs) {
   std::uint64_t only = setting("COLDPRESS_MODEL_SEED", 0);
-  std::uint64_t runs = setting("COLDPRESS_MODEL_RUNS", kRuns);
+  std::uint64_t runs = setting("COLDPRESS_MODEL_RUNS", usual_runs);
   std::uint64_t steps = setting("COLDPRESS_MODEL_STEPS", 300);
   std::uint64_t first = only != 0 ? only : setting("COLDPRESS_MODEL_FIRST", kFirstSeed);
   std::uint64_t end = only != 0 ? only + 1 : first + runs;
@@ -76,10 +96,13 @@ TEST(SpaceModel, ReadsWhatTheReferenceSaysWhateverHappens) {
   for (std::uint64_t seed = first; seed < end; ++seed) {
     running_now() = "COLDPRESS_MODEL_SEED=" + std::to_string(seed);
     SCOPED_TRACE(running_now());
-    run(seed, steps);
-    if (HasFailure()) return;
+    run_one(seed, steps);
+    if (::testing::Test::HasFailure()) return;
   }
 }
+
+TEST(SpaceModel, ReadsWhatTheReferenceSaysWhateverHappens) { run_seeds(&run, kRuns); }
+TEST(SpaceModel, FollowsChangesWhoseMessagesComeInAnyOrder) { run_seeds(&run_storms, kRuns * 2); }
 
 }  // namespace
 }  // namespace coldpress::testing

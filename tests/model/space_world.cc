@@ -13,6 +13,7 @@ namespace coldpress::testing {
 World::World(const WorldOptions& options)
     : random_(options.seed),
       trace_(options.trace),
+      pages_(options.pages),
       sim_({.frame_count = options.frame_count, .patience = 3, .late_forks = options.late_forks}) {
   group_.init(options.limit_pages, &stats_);
   vm::SpaceOptions space{.pool_bytes = 64 << 20, .max_slots = 1 << 16, .max_leaves = 64};

@@ -30,6 +30,8 @@ struct WorldOptions {
   codec::Choice codec;
   os::SimInterference interference;
   bool late_forks = false;
+  // Pages of address space, at most kPages. With few of them addresses are used again at once.
+  std::uint64_t pages = 512 * 3;
   bool trace = false;
 };
 
@@ -76,6 +78,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   void take_lazy_some();
   void remap_some();
   void fork_some();
+  void storm();
   void change_interference();
   void step_some();
 
@@ -102,6 +105,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   // Reads the page and compares. false: wrong, and said so.
   bool check_page(PageIndex page);
   void map_range(PageRange range, bool adopt);
+  void map_range_unwritten();
   bool corrupt_one(PageIndex page);
   void refresh_usage();
 
@@ -111,6 +115,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
     os::ChangeId id;
     Kind kind;
     PageRange range, target;
+    bool keeps_source = false;
     int child = -1;
     Reference snapshot;  // kFork: what the child must read
     std::vector<PageRange> mapped;
@@ -123,7 +128,10 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
 
   void fail(const std::string& what);
   bool matches(const std::byte* bytes, ReferencePage* reference, PageIndex page, const char* who);
+  // Whether a call under way says what becomes of the range: nobody else touches it then. What it has left
+  // may be used by others at once.
   bool busy(PageRange range) const;
+  bool forking() const;
   bool being_dropped(PageIndex page) const;
   // A range of at most `pages` pages within one mapping that no change touches; empty when there is none.
   PageRange pick(std::uint64_t pages, bool need_writable = false, bool whole = false);
@@ -137,6 +145,8 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
 
   Random random_;
   bool trace_;
+  std::uint64_t pages_;
+  bool storming_ = false;
   bool broken_ = false;
   unsigned keep_going_left_ = 0;
   std::vector<std::string> log_;

@@ -15,7 +15,9 @@ std::string text_of(PageRange range) {
 
 bool World::busy(PageRange range) const {
   for (const Change& change : changes_) {
-    if (!intersect(change.range, range).empty() || !intersect(change.target, range).empty()) return true;
+    bool left = change.kind == Kind::kUnmap || (change.kind == Kind::kRemap && !change.keeps_source);
+    if (!left && !intersect(change.range, range).empty()) return true;
+    if (!intersect(change.target, range).empty()) return true;
   }
   return false;
 }
@@ -46,7 +48,7 @@ PageRange World::pick(std::uint64_t pages, bool need_writable, bool whole) {
 // Free for the program: what is unmapped, even if its message is still to come.
 PageIndex World::pick_free(std::uint64_t pages) {
   for (int attempt = 0; attempt < 20; ++attempt) {
-    PageIndex at = kBase + random_.below(kPages - pages);
+    PageIndex at = kBase + random_.below(pages_ > pages ? pages_ - pages : 1);
     PageRange range{at, at + pages};
     if (sim_.mapped(range)) continue;
     return at;
@@ -70,6 +72,14 @@ void World::map_range(PageRange range, bool adopt) {
   sim_.map(range);
   forget_pages(range);
   if (adopt && !space_.adopt(range)) fail("a mapped range was not adopted");
+}
+
+void World::map_range_unwritten() {
+  std::uint64_t pages = 1 + random_.below(60);
+  PageIndex at = pick_free(pages);
+  if (at.value == 0) return;
+  note("map " + text_of({at, at + pages}) + " unwritten");
+  map_range({at, at + pages}, random_.one_in(2));
 }
 
 void World::map_some() {

@@ -36,6 +36,7 @@ const std::vector<World::Operation>& World::operations() {
       {"take_lazy", &World::take_lazy_some},
       {"remap", &World::remap_some},
       {"fork", &World::fork_some},
+      {"storm", &World::storm},
       {"interference", &World::change_interference},
       {"step", &World::step_some},
   };
@@ -55,6 +56,7 @@ void World::track(Change change) {
     changes_.pop_back();
     return;
   }
+  if (storming_) return;
   if (random_.one_in(2)) return finish_changes();
   for (std::uint64_t i = random_.below(3); i > 0; --i) step_some();
 }
@@ -153,7 +155,8 @@ void World::remap_some() {
   PageIndex to = pick_free(from.pages());
   if (to.value == 0) return;
   PageRange target{to, to + from.pages()};
-  bool keep = random_.one_in(3);
+  // The child of a fork at the same time could not be told where a kept source's pages were (vm/fork.cc).
+  bool keep = random_.one_in(3) && !forking();
   Reference moved;
   for (PageIndex page = from.begin; page < from.end; page = page + 1) {
     auto found = reference_.find(page.value);
@@ -167,15 +170,51 @@ void World::remap_some() {
   os::ChangeId id = sim_.begin_remap(from, to, keep);
   note("remap " + text_of(from) + " to " + text_of(target) + (keep ? " kept" : "") + " as " +
        std::to_string(id));
-  track({id, Kind::kRemap, from, target});
+  track({id, Kind::kRemap, from, target, keep});
+}
+
+bool World::forking() const {
+  return std::any_of(changes_.begin(), changes_.end(), [](const Change& c) { return c.kind == Kind::kFork; });
 }
 
 void World::fork_some() {
+  for (const Change& change : changes_) {
+    if (storming_ && change.keeps_source) return;
+  }
   int child = -1;
-  Change change{sim_.begin_fork(&child), Kind::kFork, {}, {}, child, reference_, {}};
+  Change change{sim_.begin_fork(&child), Kind::kFork, {}, {}, false, child, reference_, {}};
   for (const os::SimMapping& mapping : sim_.mappings()) change.mapped.push_back(mapping.range);
   note("fork as " + std::to_string(change.id));
   track(std::move(change));
+}
+
+// Many changes at once, nobody touching memory meanwhile: an access would wait for all of them. Their messages
+// come in any order, and addresses are taken again before it is known who left them.
+void World::storm() {
+  finish_changes();
+  note("storm");
+  space_.page_out({kBase, kBase + kPages}, worker_);
+  space_.handle_pending(worker_);
+  storming_ = true;
+  for (std::uint64_t i = 2 + random_.below(6); i > 0 && !broken_; --i) {
+    switch (random_.below(8)) {
+      case 0:
+        unmap_some();
+        break;
+      case 1:
+        map_range_unwritten();
+        break;
+      case 2:
+        if (random_.one_in(4)) fork_some();
+        break;
+      default:
+        remap_some();
+    }
+    for (std::uint64_t steps = random_.below(6); steps > 0; --steps) step_some();
+  }
+  storming_ = false;
+  finish_changes();
+  if (!broken_) verify_everything();
 }
 
 void World::check_child(Change& change) {
