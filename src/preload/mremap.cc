@@ -1,68 +1,53 @@
 // mremap() over what was one mapping before the engine registered a part of it.
 //
 // The kernel keeps registered and unregistered memory in separate mappings, and neighbours that were first
-// touched apart stay apart. mremap() takes one mapping only and answers EFAULT for more. A program that moves
-// a range which was one mapping natively must not notice: the range is moved piece by piece. (realloc()
-// inside the C library does not come by here; it falls back to copying.)
+// touched apart stay apart. A program that moves a range which was one mapping natively must not notice: the
+// range is moved piece by piece (runtime/remap.cc). realloc() inside the C library does not come by here; it
+// falls back to copying.
 #include <errno.h>
 #include <stdarg.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
 #include "base/units.h"
+#include "os/linux/syscalls.h"
 #include "preload/preload.h"
-#include "sync/raw_syscall.h"
 
 namespace coldpress::preload {
 namespace {
 
-bool failed(long answer) { return answer < 0 && answer > -4096; }
-
-long raw_mremap(std::uint64_t from, std::size_t bytes, std::size_t new_bytes, int flags, std::uint64_t to) {
-  return raw_syscall(SYS_mremap, static_cast<long>(from), static_cast<long>(bytes),
-                     static_cast<long>(new_bytes), flags, static_cast<long>(to));
-}
-
-// Moves [from, from+bytes) to `to`, in pieces as long as the kernel takes. 0 or -errno.
-long move_in_pieces(std::uint64_t from, std::size_t bytes, std::uint64_t to, int flags) {
-  std::size_t piece = bytes;
-  while (bytes > 0) {
-    if (piece > bytes) piece = bytes;
-    long answer = raw_mremap(from, piece, piece, flags | MREMAP_MAYMOVE | MREMAP_FIXED, to);
-    if (answer == -EFAULT && piece > kPageBytes) {
-      piece = bytes_to_pages(piece / 2) * kPageBytes;
-      continue;
-    }
-    if (failed(answer)) return answer;
-    from += piece;
-    to += piece;
-    bytes -= piece;
-    piece = bytes;
-  }
-  return 0;
-}
+using os::failed;
+using os::sys_mremap;
 
 long remap(std::uint64_t from, std::size_t bytes, std::size_t new_bytes, int flags, std::uint64_t to) {
-  long answer = raw_mremap(from, bytes, new_bytes, flags, to);
   runtime::Engine* engine = running_engine();
-  if (answer != -EFAULT || engine == nullptr || !engine->managing() || (flags & MREMAP_MAYMOVE) == 0 ||
-      bytes == 0 || from % kPageBytes != 0) {
-    return answer;
+  if (engine == nullptr || !engine->managing() || (flags & MREMAP_MAYMOVE) == 0 || bytes == 0 ||
+      from % kPageBytes != 0) {
+    return sys_mremap(from, bytes, new_bytes, flags, to);
   }
-  bytes = bytes_to_pages(bytes) * kPageBytes;
-  new_bytes = bytes_to_pages(new_bytes) * kPageBytes;
-  if (new_bytes < bytes) {
-    raw_syscall(SYS_munmap, static_cast<long>(from + new_bytes), static_cast<long>(bytes - new_bytes));
-    bytes = new_bytes;
+  std::size_t old_size = bytes_to_pages(bytes) * kPageBytes,
+              new_size = bytes_to_pages(new_bytes) * kPageBytes;
+  int keep = flags & MREMAP_DONTUNMAP;
+  if ((flags & MREMAP_FIXED) != 0 && old_size == new_size) {
+    // Not tried on the whole range first: a failure could have moved a part of it.
+    bool sound = to != 0 && to % kPageBytes == 0 && (to + new_size <= from || from + old_size <= to);
+    long answer = sound ? engine->move_mappings({from, old_size, to, keep, 0}) : runtime::Engine::kNotOurs;
+    if (answer != runtime::Engine::kNotOurs) return failed(answer) ? answer : static_cast<long>(to);
+    return sys_mremap(from, bytes, new_bytes, flags, to);
   }
+  long answer = sys_mremap(from, bytes, new_bytes, flags, to);
+  if (answer != -EFAULT) return answer;
+  if (engine->move_mappings({from, old_size, 0, 0, 0}) != 0) return answer;
   // Room for all of it, and for what it grows by (only private anonymous memory is ever split by the engine).
-  int place = (flags & MREMAP_FIXED) != 0 ? MAP_FIXED : 0;
-  long target =
-      raw_syscall(SYS_mmap, place != 0 ? static_cast<long>(to) : 0, static_cast<long>(new_bytes),
-                  PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | place, -1, 0);
-  if (failed(target)) return target;
-  answer = move_in_pieces(from, bytes, static_cast<std::uint64_t>(target), flags & ~MREMAP_FIXED);
-  return failed(answer) ? answer : target;
+  bool fixed = (flags & MREMAP_FIXED) != 0;
+  void* room = os::sys_mmap(fixed ? reinterpret_cast<void*>(to) : nullptr, new_size, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (fixed ? MAP_FIXED : 0));
+  if (room == nullptr) return -ENOMEM;
+  auto target = reinterpret_cast<std::uint64_t>(room);
+  if (new_size < old_size) os::sys_munmap(reinterpret_cast<void*>(from + new_size), old_size - new_size);
+  std::size_t moved = new_size < old_size ? new_size : old_size;
+  answer = engine->move_mappings({from, moved, target, keep, 0});
+  if (answer == runtime::Engine::kNotOurs) return -EFAULT;
+  return failed(answer) ? answer : static_cast<long>(target);
 }
 
 }  // namespace
@@ -77,7 +62,7 @@ extern "C" [[gnu::visibility("default")]] void* mremap(void* from, std::size_t b
                 : 0;
   va_end(arguments);
   long answer = coldpress::preload::remap(reinterpret_cast<std::uint64_t>(from), bytes, new_bytes, flags, to);
-  if (!coldpress::preload::failed(answer)) return reinterpret_cast<void*>(answer);
+  if (!coldpress::os::failed(answer)) return reinterpret_cast<void*>(answer);
   errno = static_cast<int>(-answer);
   return MAP_FAILED;
 }

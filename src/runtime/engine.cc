@@ -13,7 +13,6 @@ namespace coldpress::runtime {
 namespace {
 
 constexpr std::size_t kThreadStackBytes = 256 << 10;
-constexpr std::size_t kMapsBufferBytes = 64 << 10;
 constexpr std::size_t kThreadBlocks = 4096;
 // Address space only: tables are committed as they fill.
 constexpr std::uint64_t kMaxSlots = std::uint64_t{1} << 27;   // 512 GiB of pages out
@@ -217,20 +216,25 @@ bool Engine::serve_in_signal(PageIndex page) {
 
 bool Engine::ask(Request request, PageIndex page) {
   sync::MutexLock lock(ask_mutex_);
-  std::uint32_t ticket = answered_.ticket();
   request_page_ = page;
+  post_and_wait(request);
+  return request_answer_;
+}
+
+void Engine::post_and_wait(Request request) {
+  std::uint32_t ticket = answered_.ticket();
   request_.store(request);
   pressure_.signal();
   while (request_.load() != Request::kNone) {
     answered_.wait(ticket);
     ticket = answered_.ticket();
   }
-  return request_answer_;
 }
 
+// Inside the gate: everything but kRemap.
 void Engine::answer_request() {
   Request request = request_.load();
-  if (request == Request::kNone) return;
+  if (request == Request::kNone || request == Request::kRemap) return;
   request_answer_ = true;
   switch (request) {
     case Request::kServeFault:
@@ -246,9 +250,14 @@ void Engine::answer_request() {
     case Request::kWriteStats:
       request_answer_ = write_stats_json(*stats_, report_fd_);
       break;
+    case Request::kRemap:
     case Request::kNone:
       break;
   }
+  finish_request();
+}
+
+void Engine::finish_request() {
   request_.store(Request::kNone);
   answered_.signal();
 }

@@ -53,8 +53,18 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   // Signal path: serves the touch of `page` by the calling thread. false: not a page of this engine.
   bool serve_in_signal(PageIndex page);
   // Has the monitor do something that needs the engine's descriptors, for a thread of the program, and waits.
-  enum class Request : std::uint32_t { kNone, kServeFault, kWriteStats, kPrepareFork, kEndFork };
+  enum class Request : std::uint32_t { kNone, kServeFault, kWriteStats, kPrepareFork, kEndFork, kRemap };
   bool ask(Request request, PageIndex page = {});
+  // Moves the mappings of a range to a fixed address, one by one, as mremap(2) with `flags` does. 0, an error
+  // of the kernel's (then a part may have moved), or kNotOurs: the range was not one mapping to begin with.
+  // To address 0: only looks.
+  struct Remap {
+    std::uint64_t from, bytes, to;
+    int flags;
+    long answer;
+  };
+  static constexpr long kNotOurs = 1;
+  long move_mappings(const Remap& remap);
   // Brings gauges up to date for a reader inside the process.
   void refresh_gauges();
   // The three moments of fork(2), for pthread_atfork.
@@ -65,6 +75,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
  private:
   static constexpr std::size_t kMaxServers = 8;
   static constexpr std::size_t kSpareWorkers = 8;
+  static constexpr std::size_t kMapsBufferBytes = 64 << 10;
 
   // vm::ForkHandler
   void on_fork(int child, bool calm, vm::Worker& worker) override;
@@ -80,7 +91,10 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   bool start_engine_thread(sync::Thread& thread, void (*entry)(void*), const char* name);
   void drop_program_copies();
 
+  void post_and_wait(Request request) REQUIRES(ask_mutex_);
   void answer_request();
+  void answer_remap();
+  void finish_request();
   static void monitor_entry(void* engine);
   static void server_entry(void* server);
   void monitor();
@@ -134,6 +148,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   sync::Atomic<Request> request_{Request::kNone};
   PageIndex request_page_;
   bool request_answer_ = false;
+  Remap request_remap_{};
   sync::Event answered_;
   int report_fd_ = -1;  // the file for --stats, opened early
 

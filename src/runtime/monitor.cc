@@ -45,9 +45,16 @@ void Engine::monitor() {
   }
   while (!stopping_.load()) {
     std::uint32_t ticket = pressure_.ticket();
+    auto remap_first = [&] {
+      if (request_.load() != Request::kRemap) return;
+      answer_remap();
+      finish_request();
+    };
+    remap_first();
     while (!gate_.begin()) {
       // What is asked for may be what the forking thread waits for.
       gate_.wait_open(kMillisecond);
+      remap_first();
       if (request_.load() != Request::kNone) {
         gate_.force_begin();
         answer_request();
@@ -96,7 +103,9 @@ void Engine::refresh_usage() {
 }
 
 bool Engine::keep_going() {
-  if (gate_.closed() || stopping_.load(sync::kRelaxed)) return false;
+  if (gate_.closed() || stopping_.load(sync::kRelaxed) || request_.load(sync::kRelaxed) != Request::kNone) {
+    return false;
+  }
   if (mode_ == Mode::kProcess && sync::now_ns() - usage_read_at_.load(sync::kRelaxed) > kMillisecond) {
     refresh_usage();
   }
@@ -136,7 +145,7 @@ void Engine::adopt_everything() {
   constexpr std::uint64_t kMaxGuardPages = 16;
   PageIndex library_code = page_of(
       reinterpret_cast<std::uint64_t>(static_cast<void* (*)(void*, const void*, std::size_t)>(&std::memcpy)));
-  view_.for_each_mapping({maps_buffer_, 64 << 10}, [&](const os::Mapping& mapping) {
+  view_.for_each_mapping({maps_buffer_, kMapsBufferBytes}, [&](const os::Mapping& mapping) {
     if (mapping.file && mapping.name.size() < sizeof library) {
       if (mapping.range.contains(library_code)) mapping.name.copy(library, sizeof library - 1);
       if (mapping.name == library) library_end = mapping.range.end;

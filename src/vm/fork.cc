@@ -98,7 +98,8 @@ void Space::child_fault(int child, PageIndex page, Worker& worker) {
 }
 
 // Fills a page where a move that came with the fork has brought it; `overtaking`: moves to places in use.
-bool Space::fill_moved(int child, PageWord word, PageIndex page, Whose whose, bool overtaking, Worker& worker) {
+bool Space::fill_moved(int child, PageWord word, PageIndex page, Whose whose, bool overtaking,
+                       Worker& worker) {
   for (std::size_t i = 0; i < concurrent_count_; ++i) {
     const os::Message& moved = concurrent_[i];
     if (moved.kind != os::MessageKind::kRemap || !moved.range.contains(page)) continue;

@@ -10,19 +10,20 @@
 // Order. The kernel changes the page tables first and queues the message a little later, so the messages of
 // two threads can come in the wrong order. T1 unmaps X, or moves it to B; T2 moves C to X, which is free now;
 // and "C moved to X" is read while X, by the messages so far, is still in use. X was overtaken (overtaken.h).
-// Then one "X unmapped" is still to come for what was in X, and before it perhaps one "X moved to B". Meanwhile
-// the newcomer may be unmapped or move on as well, with a message of the same kind for the same place. So each
-// message about such a place must be given to the right one:
+// Then one "X unmapped" is still to come for what was in X, and before it perhaps one "X moved to B".
+// Meanwhile the newcomer may be unmapped or move on as well, with a message of the same kind for the same
+// place. So each message about such a place must be given to the right one:
 //  - By what is known when a place is overtaken. The kernel has done already whatever became of the old
 //    content: if nothing is registered that the messages do not account for, then it was not moved.
 //  - By what the kernel says when the message comes: if the place is registered, then the newcomer is still
 //    there, and it is the old content that the message speaks of.
-//  - By order. Nobody changes what a call that has not returned yet is moving; so what becomes of the newcomer
+//  - By order. Nobody changes what a call that has not returned yet is moving; so what becomes of the
+//  newcomer
 //    was begun after the message of its move was taken.
-// A place can come into use without a message: a mapping that grows in place (mremap) is registered to its new
-// end. If the newcomer comes to such a place, no record is opened. Therefore, where something was moved to
-// lately, an unmap drops only what is not registered now, and a move that begins or ends outside of what came
-// does not speak of the newcomer.
+// A place can come into use without a message: a mapping that grows in place (mremap) is registered to its
+// new end. If the newcomer comes to such a place, no record is opened. Therefore, where something was moved
+// to lately, an unmap drops only what is not registered now, and a move that begins or ends outside of what
+// came does not speak of the newcomer.
 //
 // "Lately" ends, and words that are left belong to nobody, when the kernel says that no change is under way:
 // every message was taken then. It is asked before a message is read (forget_moves). Nothing is installed or
@@ -113,8 +114,9 @@ void Space::unmap(PageRange range) {
     } else if (newcomer_left(part) && old.may_move) {
       forget_part(part);
     } else {
-      overtaken_.take_words(old.number, part,
-                            [&](PageIndex, PageWord word) NO_THREAD_SAFETY_ANALYSIS { drop_entry(word.entry()); });
+      overtaken_.take_words(old.number, part, [&](PageIndex, PageWord word) NO_THREAD_SAFETY_ANALYSIS {
+        drop_entry(word.entry());
+      });
       overtaken_.close(old.number, part);
     }
     range.begin = part.end;
@@ -269,8 +271,7 @@ void Space::forget_moves() {
   moved_lately_.clear();
   left_lately_.clear();
   gone_lately_.clear();
-  overtaken_.clear(
-      [&](PageIndex, PageWord word) NO_THREAD_SAFETY_ANALYSIS { drop_entry(word.entry()); });
+  overtaken_.clear([&](PageIndex, PageWord word) NO_THREAD_SAFETY_ANALYSIS { drop_entry(word.entry()); });
 }
 
 // Drops the entry's bytes, whoever owns them.
@@ -321,9 +322,8 @@ void Space::drop_range(PageRange range, bool zapped) {
 }
 
 void Space::move_words(PageRange from, PageIndex to) {
-  take_words(from, [&](PageIndex page, PageWord word) NO_THREAD_SAFETY_ANALYSIS {
-    place_word(to + (page - from.begin), word);
-  });
+  take_words(from, [&](PageIndex page, PageWord word)
+                       NO_THREAD_SAFETY_ANALYSIS { place_word(to + (page - from.begin), word); });
 }
 
 void Space::place_word(PageIndex page, PageWord moved) {

@@ -1,10 +1,10 @@
-// Overtaken: what left its place by a change whose message is still to come, while the message of whoever came
-// to that place afterwards has been taken already. layout.cc says why that happens and what follows.
+// Overtaken: what left its place by a change whose message is still to come, while the message of whoever
+// came to that place afterwards has been taken already. layout.cc says why that happens and what follows.
 //
 // A record is a range that somebody new was moved into although, by the messages so far, it was still in use.
-// Its old content had gone: by a munmap, or moved on; one kUnmap for each of its pages is certain to come, and
-// before it perhaps one kRemap (`may_move`), to one of the arrivals. The page words that were found are kept
-// here meanwhile.
+// Its old content had gone: by a munmap, or moved on; one kUnmap for each of its pages is certain to come,
+// and before it perhaps one kRemap (`may_move`), to one of the arrivals. The page words that were found are
+// kept here meanwhile.
 //
 // 1. One place may be overtaken several times; records are found oldest first.
 // 2. Words and arrivals belong to the records of the same number: those of one move.

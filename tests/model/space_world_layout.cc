@@ -188,8 +188,8 @@ void World::fork_some() {
   track(std::move(change));
 }
 
-// Many changes at once, nobody touching memory meanwhile: an access would wait for all of them. Their messages
-// come in any order, and addresses are taken again before it is known who left them.
+// Many changes at once, nobody touching memory meanwhile: an access would wait for all of them. Their
+// messages come in any order, and addresses are taken again before it is known who left them.
 void World::storm() {
   finish_changes();
   note("storm");

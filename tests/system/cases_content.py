@@ -42,6 +42,12 @@ def reuse():
 
 
 @case(timeout_s=240, serial=True)
+def joined():
+    """mremap of what is one mapping to the program and several to the kernel."""
+    compare_under_limits([program("joined"), "48"], fractions=[2])
+
+
+@case(timeout_s=240, serial=True)
 def fork_tree():
     """Forks of every kind from a process past its limit."""
 

@@ -14,6 +14,7 @@ import cases_doctor  # noqa: F401
 import cases_hostile  # noqa: F401
 import cases_input  # noqa: F401
 import cases_programs  # noqa: F401
+import cases_readme  # noqa: F401
 import cases_stats  # noqa: F401
 import cases_transparency  # noqa: F401
 

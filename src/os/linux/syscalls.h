@@ -63,6 +63,13 @@ inline void* sys_mmap(void* hint, std::size_t bytes, int protection, int flags, 
 inline long sys_munmap(void* start, std::size_t bytes) {
   return raw_syscall(SYS_munmap, reinterpret_cast<long>(start), static_cast<long>(bytes));
 }
+inline bool failed(long answer) { return answer < 0 && answer > -4096; }
+// An address, or an answer that failed() knows.
+inline long sys_mremap(std::uint64_t from, std::size_t bytes, std::size_t new_bytes, int flags,
+                       std::uint64_t to) {
+  return raw_syscall(SYS_mremap, static_cast<long>(from), static_cast<long>(bytes),
+                     static_cast<long>(new_bytes), flags, static_cast<long>(to));
+}
 inline long sys_mprotect(void* start, std::size_t bytes, int protection) {
   return raw_syscall(SYS_mprotect, reinterpret_cast<long>(start), static_cast<long>(bytes), protection);
 }
