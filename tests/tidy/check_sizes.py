@@ -18,6 +18,7 @@ COVERED_BY = {
     "src/runtime/engine.cc": "tests/system/cases_transparency.py",
     "src/runtime/fork.cc": "tests/system/cases_programs.py",
     "src/runtime/monitor.cc": "tests/system/cases_content.py",
+    "src/runtime/remap.cc": "tests/system/programs/joined.cc",
     "src/runtime/signal_path.cc": "tests/system/cases_transparency.py",
     "src/preload/": "tests/system/cases_transparency.py",
     "src/cli/main.cc": "tests/system/cases_input.py", "src/cli/run.cc": "tests/system/cases_input.py",
