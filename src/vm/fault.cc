@@ -24,6 +24,9 @@ void Space::handle_fault(PageIndex page, bool write, Worker& worker) {
       outcome = resolve(page, write, prepared, worker);
     }
     switch (outcome) {
+      case Outcome::kGone:
+        mmu_->wake({page, page + 1});
+        return;
       case Outcome::kDone:
         return;
       case Outcome::kAgain:
@@ -104,28 +107,10 @@ Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& pre
   Outcome outcome;
   if (prepared.damaged) {
     outcome = poison(page);
-  } else if (slot.state == State::kSame && zswap_.is_zero(slot.payload)) {
-    MoveResult result = mmu_->fill_zero(page, 1, true);
-    outcome = result.moved == 1                        ? Outcome::kDone
-              : result.status == MoveStatus::kChanging ? Outcome::kChanging
-              : result.status == MoveStatus::kNoMemory ? Outcome::kNoMemory
-                                                       : Outcome::kAgain;
-    if (result.moved == 1) {
-      group_->charge(1);
-    } else if (result.status == MoveStatus::kGone) {
-      slots_.unlock(entry);
-      mmu_->wake({page, page + 1});
-      return Outcome::kDone;
-    } else {
-      COLDPRESS_CHECK(result.status != MoveStatus::kExists);
-    }
   } else {
-    outcome = install_page(page, worker.page);
-    if (outcome == Outcome::kAgain) {  // the mapping is gone
-      slots_.unlock(entry);
-      mmu_->wake({page, page + 1});
-      return Outcome::kDone;
-    }
+    bool zero = slot.state == State::kSame && zswap_.is_zero(slot.payload);
+    outcome = outcome_of(zero ? mmu_->fill_zero(page, 1, true) : mmu_->install_copy(page, worker.page, 1));
+    if (outcome == Outcome::kDone) group_->charge(1);
   }
   if (outcome != Outcome::kDone) {
     slots_.unlock(entry);
@@ -174,26 +159,12 @@ Space::Outcome Space::put_back(PageIndex page, PageWord word, swap::SlotWord slo
     return Outcome::kDone;
   }
   slots_.unlock(entry);
-  switch (result.status) {
-    case MoveStatus::kChanging:
-      return Outcome::kChanging;
-    case MoveStatus::kNoMemory:
-      return Outcome::kNoMemory;
-    case MoveStatus::kExists:
-      COLDPRESS_CHECK(!"a page that is out is also resident");
-    default:
-      mmu_->wake({page, page + 1});
-      return Outcome::kDone;  // its message will drop the entry
-  }
+  return outcome_of(result);
 }
 
-// kAgain: there is no mapping to install into.
-Space::Outcome Space::install_page(PageIndex page, const std::byte* bytes) {
-  MoveResult result = mmu_->install_copy(page, bytes, 1);
-  if (result.moved == 1) {
-    group_->charge(1);
-    return Outcome::kDone;
-  }
+// Of putting one page where, by its word, none is.
+Space::Outcome Space::outcome_of(const MoveResult& result) {
+  if (result.moved == 1) return Outcome::kDone;
   switch (result.status) {
     case MoveStatus::kChanging:
       return Outcome::kChanging;
@@ -202,7 +173,7 @@ Space::Outcome Space::install_page(PageIndex page, const std::byte* bytes) {
     case MoveStatus::kExists:
       COLDPRESS_CHECK(!"a page that is out is also resident");
     default:
-      return Outcome::kAgain;
+      return Outcome::kGone;  // there is no mapping to put it into; its message will drop the entry
   }
 }
 

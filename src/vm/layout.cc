@@ -162,6 +162,15 @@ void Space::overtake(PageRange target) {
   for (PageIndex at = target.begin; at < target.end;) {
     PageRange used = intersect(regions_.at_or_after(at), {at, target.end});
     if (used.empty()) break;
+    // It was kept from its unmap because it was registered, and it was by who comes now.
+    PageRange kept = intersect(kept_lately_.at_or_after(used.begin), used);
+    if (!kept.empty() && kept.begin == used.begin) {
+      forget_part(kept);
+      kept_lately_.remove(kept);
+      at = kept.end;
+      continue;
+    }
+    if (!kept.empty()) used.end = kept.begin;
     // What has told of its move already does not move again.
     PageRange left = intersect(left_lately_.at_or_after(used.begin), used);
     bool may_move = left.empty() || used.begin < left.begin;
@@ -258,6 +267,7 @@ void Space::forget_gone(PageRange range) {
       std::size_t runs = mmu_->scan_registered({at, moved.end}, found, &scanned_to);
       for (std::size_t i = 0; i < runs; ++i) {
         forget_part({at, found[i].begin});
+        COLDPRESS_CHECK(kept_lately_.add(found[i]));
         at = found[i].end;
       }
       forget_part({at, scanned_to});
@@ -271,6 +281,7 @@ void Space::forget_moves() {
   moved_lately_.clear();
   left_lately_.clear();
   gone_lately_.clear();
+  kept_lately_.clear();
   overtaken_.clear([&](PageIndex, PageWord word) NO_THREAD_SAFETY_ANALYSIS { drop_entry(word.entry()); });
 }
 

@@ -295,7 +295,8 @@ bool Space::give_back(FrameId frame, swap::FrameOwner owner) {
     slots_.unlock(owner.entry);
     return true;
   }
-  return put_back(page, word, slot, PageWord::native(word.backoff(), kIncompressibleSkip)) == Outcome::kDone;
+  Outcome outcome = put_back(page, word, slot, PageWord::native(word.backoff(), kIncompressibleSkip));
+  return outcome == Outcome::kDone || outcome == Outcome::kGone;
 }
 
 std::uint64_t Space::page_out(PageRange range, Worker& worker) {

@@ -13,8 +13,8 @@ bool Space::init(MemorySource& source, os::Mmu& mmu, memgroup::Group& group, con
   return table_.init(source, options.max_leaves) && regions_.init(source, kMaxRegions) &&
          pinned_.init(source, kMaxRegions) && overtaken_.init(source, options.max_slots) &&
          moved_lately_.init(source, kMaxRegions) && left_lately_.init(source, kMaxRegions) &&
-         gone_lately_.init(source, kMaxRegions) && slots_.init(source, options.max_slots) &&
-         frames_.init(source, mmu.frame_count()) &&
+         gone_lately_.init(source, kMaxRegions) && kept_lately_.init(source, kMaxRegions) &&
+         slots_.init(source, options.max_slots) && frames_.init(source, mmu.frame_count()) &&
          zswap_.init(source, group, options.pool_bytes, options.max_slots);
 }
 

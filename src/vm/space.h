@@ -136,7 +136,7 @@ class Space {
   const PageTable& pages() const { return table_; }
 
  private:
-  enum class Outcome { kDone, kAgain, kChanging, kSlotBusy, kNoMemory };
+  enum class Outcome { kDone, kAgain, kChanging, kSlotBusy, kNoMemory, kGone };
   // What was found when a page's bytes were made ready, outside the layout mutex, in the worker's page
   // buffer.
   struct Prepared {
@@ -150,7 +150,7 @@ class Space {
   Outcome resolve(PageIndex page, bool write, Prepared& prepared, Worker& worker) REQUIRES(layout_);
   Outcome resolve_entry(PageIndex page, PageWord word, Prepared& prepared, Worker& worker) REQUIRES(layout_);
   Outcome put_back(PageIndex page, PageWord word, swap::SlotWord slot, PageWord after) REQUIRES(layout_);
-  Outcome install_page(PageIndex page, const std::byte* bytes) REQUIRES(layout_);
+  static Outcome outcome_of(const os::MoveResult& result);
   Outcome fill(PageIndex page, bool write) REQUIRES(layout_);
   std::uint32_t fill_window(PageIndex page) REQUIRES(layout_);
   Outcome poison(PageIndex page) REQUIRES(layout_);
@@ -220,6 +220,7 @@ class Space {
   RegionMap moved_lately_ GUARDED_BY(layout_);
   RegionMap left_lately_ GUARDED_BY(layout_);
   RegionMap gone_lately_ GUARDED_BY(layout_);
+  RegionMap kept_lately_ GUARDED_BY(layout_);
 
   // Messages that came with a fork, not followed yet: see fork.cc.
   static constexpr std::size_t kMaxConcurrent = 256;
