@@ -231,7 +231,10 @@ void Engine::start_afresh(int main_fd) {
   }
   running_.store(true);
   // The gate is opened before the threads start: they are all there is.
-  if (inherit) gate_.open();
+  if (inherit) {
+    space_.drop_filled();
+    gate_.open();
+  }
   bool started = start_engine_thread(monitor_thread_, &monitor_entry, "coldpress");
   if (!started) {
     if (inherit) {

@@ -115,8 +115,7 @@ bool Space::fill_moved(int child, PageWord word, PageIndex page, Whose whose, bo
 
 // Gives the child every page that is out. Present already, or not mapped there: that is the child's business.
 void Space::populate_child(int child, Worker& worker) {
-  PageIndex end{std::uint64_t{1} << 36};
-  for (PageIndex page = table_.next_leaf({0}, end); page < end;) {
+  for (PageIndex page = table_.next_leaf({0}, kEndOfPages); page < kEndOfPages;) {
     PageWord word = table_.get(page);
     if (word.is_entry() || word.is_poisoned()) {
       // Where nothing was in use before, there is something in the child only if the move came first.
@@ -126,7 +125,7 @@ void Space::populate_child(int child, Worker& worker) {
       }
     }
     page = page + 1;
-    if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, end);
+    if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, kEndOfPages);
   }
   // What was overtaken, and has moved on by a message that came with the fork's.
   for (std::size_t w = 0; w < overtaken_.word_count(); ++w) {
@@ -137,10 +136,30 @@ void Space::populate_child(int child, Worker& worker) {
   }
 }
 
+void Space::drop_filled() {
+  sync::MutexLock lock(layout_);
+  for (PageIndex page = table_.next_leaf({0}, kEndOfPages); page < kEndOfPages;
+       page = table_.next_leaf(page, kEndOfPages)) {
+    PageIndex leaf_end{(page.value / PageTable::kLeafPages + 1) * PageTable::kLeafPages};
+    while (page < leaf_end) {
+      PageRange present[16];
+      std::size_t runs = mmu_->scan_present({page, leaf_end}, PageTable::kLeafPages, present, &page);
+      for (std::size_t i = 0; i < runs; ++i) {
+        for (PageIndex at = present[i].begin; at < present[i].end; at = at + 1) {
+          if (PageWord word = table_.get(at); word.is_entry()) {
+            store_word(at, PageWord());
+            drop_entry(word.entry());
+          }
+        }
+      }
+    }
+  }
+}
+
 void Space::prepare_unseen_fork(Worker& worker) {
   pause_reclaim(true);
   { sync::MutexLock flush(layout_); }  // a capture under way ends; the next one sees the pause
-  page_in({{0}, {std::uint64_t{1} << 36}}, worker);
+  page_in({{0}, kEndOfPages}, worker);
   show_to_forks(true);
 }
 

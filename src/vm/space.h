@@ -124,6 +124,9 @@ class Space {
   // --- children of a fork (called from ForkHandler, layout mutex held)
   void child_fault(int child, PageIndex page, Worker& worker) REQUIRES(layout_);
   void populate_child(int child, Worker& worker) REQUIRES(layout_);
+  // In a child that takes over the tables of its parent, before anything else: pages that the parent has
+  // filled for it are its own now, and their entries are dropped.
+  void drop_filled() EXCLUDES(layout_);
   // For forks without a fork event: brings everything back and keeps reclaim off, until the end of the fork.
   void prepare_unseen_fork(Worker& worker) EXCLUDES(layout_);
   void end_unseen_fork() EXCLUDES(layout_);

@@ -48,6 +48,12 @@ def joined():
 
 
 @case(timeout_s=240, serial=True)
+def early_child():
+    """Children whose first faults are served by the parent."""
+    compare_under_limits([program("early_child"), "48"], fractions=[2])
+
+
+@case(timeout_s=240, serial=True)
 def fork_tree():
     """Forks of every kind from a process past its limit."""
 

@@ -137,8 +137,7 @@ void churn_break(std::uint64_t seed, const std::atomic<unsigned>& running) {
   static std::uint64_t keys[4096];
   Rng rng(seed);
   auto start = reinterpret_cast<std::uintptr_t>(sbrk(0));
-  require(sbrk(static_cast<std::intptr_t>(-start % kPageSize)) != reinterpret_cast<void*>(-1),
-          "sbrk");
+  require(sbrk(static_cast<std::intptr_t>(-start % kPageSize)) != reinterpret_cast<void*>(-1), "sbrk");
   auto* base = static_cast<Byte*>(sbrk(0));
   std::size_t pages = 0;
   while (running > 0) {
@@ -153,10 +152,8 @@ void churn_break(std::uint64_t seed, const std::atomic<unsigned>& running) {
     pages = wanted;
     usleep(20000);
   }
-  for (std::size_t i = 0; i < pages; ++i)
-    check_page("break at the end", base + i * kPageSize, keys[i]);
-  require(sbrk(-static_cast<std::intptr_t>(pages * kPageSize)) != reinterpret_cast<void*>(-1),
-          "sbrk");
+  for (std::size_t i = 0; i < pages; ++i) check_page("break at the end", base + i * kPageSize, keys[i]);
+  require(sbrk(-static_cast<std::intptr_t>(pages * kPageSize)) != reinterpret_cast<void*>(-1), "sbrk");
 }
 
 int run(int argc, char** argv) {

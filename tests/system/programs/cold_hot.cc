@@ -55,9 +55,8 @@ class ColdHot {
       bool right = counters.shared == passes_ * kWalkers;
       for (std::uint32_t own : counters.own) right = right && own == passes_;
       if (!right) {
-        die("MISMATCH: counters of page %zu: shared %u of %u, own %u %u %u of %u", i,
-            counters.shared.load(), passes_ * kWalkers, counters.own[0], counters.own[1],
-            counters.own[2], passes_);
+        die("MISMATCH: counters of page %zu: shared %u of %u, own %u %u %u of %u", i, counters.shared.load(),
+            passes_ * kWalkers, counters.own[0], counters.own[1], counters.own[2], passes_);
       }
       digest.add(i, counters.shared);
     }

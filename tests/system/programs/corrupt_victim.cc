@@ -48,8 +48,7 @@ int run(int argc, char** argv) {
   Rng rng(arguments.seed);
   Byte* base = map_pages(arguments.pages());
   std::vector<std::uint64_t> keys(arguments.pages());
-  for (std::size_t i = 0; i < keys.size(); ++i)
-    fill_page(base + i * kPageSize, keys[i] = rng.page_key());
+  for (std::size_t i = 0; i < keys.size(); ++i) fill_page(base + i * kPageSize, keys[i] = rng.page_key());
   meet_driver("filled");
   std::vector<Seen> seen(keys.size());
   std::size_t bus_errors = 0;

@@ -74,9 +74,7 @@ pid_t fork_child(Body body) {
 class Tree {
  public:
   explicit Tree(const Arguments& arguments)
-      : arguments_(arguments),
-        memory_(arguments.pages() * 3 / 4, arguments.seed),
-        rng_(arguments.seed) {
+      : arguments_(arguments), memory_(arguments.pages() * 3 / 4, arguments.seed), rng_(arguments.seed) {
     for (unsigned i = 0; i < kWorkers; ++i) workers_.emplace_back([this, i] { work(i); });
   }
 
@@ -173,8 +171,8 @@ class Tree {
   // No libc function knows of these; the child may use none that needs to.
   void raw_forks() {
     for (unsigned i = 0; i < 4; ++i) {
-      long child = i % 2 == 0 ? syscall(SYS_fork)
-                              : syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr);
+      long child =
+          i % 2 == 0 ? syscall(SYS_fork) : syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr);
       require(child >= 0, "fork by system call");
       if (child == 0) {
         memory_.verify("child of a raw fork", i, 11);
@@ -209,8 +207,7 @@ class Tree {
 
       pid_t child = -1;
       const char* arguments[] = {"sh", "-c", "exit 8", nullptr};
-      require(posix_spawn(&child, "/bin/sh", nullptr, nullptr, const_cast<char**>(arguments),
-                          environ) == 0,
+      require(posix_spawn(&child, "/bin/sh", nullptr, nullptr, const_cast<char**>(arguments), environ) == 0,
               "posix_spawn");
       expect_exit(child, "posix_spawn", 8);
 
@@ -219,8 +216,7 @@ class Tree {
 
       std::FILE* pipe = popen("echo $((6 * 7))", "r");
       int answer = 0;
-      if (pipe == nullptr || std::fscanf(pipe, "%d", &answer) != 1 || answer != 42 ||
-          pclose(pipe) != 0) {
+      if (pipe == nullptr || std::fscanf(pipe, "%d", &answer) != 1 || answer != 42 || pclose(pipe) != 0) {
         die("FAILED: popen()");
       }
       memory_.modify(rng_, 50);

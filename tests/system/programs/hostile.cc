@@ -43,8 +43,7 @@ void raw_fds() {
   require(syscall(SYS_close_range, 3, ~0U, 0) == 0, "close_range by system call");
   long null = syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR);
   require(null >= 0, "openat by system call");
-  for (long fd = 3; fd < 256; ++fd)
-    require(syscall(SYS_dup2, null, fd) == fd, "dup2 by system call");
+  for (long fd = 3; fd < 256; ++fd) require(syscall(SYS_dup2, null, fd) == fd, "dup2 by system call");
 }
 
 sigjmp_buf after_fault;
@@ -75,8 +74,8 @@ void expect_fault(int number, const volatile Byte* address) {
     die("FAILED: no signal %d for a real fault", number);
   }
   if (caught != number || fault_address != address) {
-    die("FAILED: signal %d at %p for a real fault, expected %d at %p", caught.load(), fault_address,
-        number, const_cast<Byte*>(address));
+    die("FAILED: signal %d at %p for a real fault, expected %d at %p", caught.load(), fault_address, number,
+        const_cast<Byte*>(address));
   }
   signal(number, SIG_DFL);
 }
@@ -100,8 +99,7 @@ void signals() {
   sigset_t all;
   sigfillset(&all);
   require(pthread_sigmask(SIG_BLOCK, &all, nullptr) == 0, "pthread_sigmask");
-  require(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, nullptr, kSignals / 8) == 0,
-          "rt_sigprocmask");
+  require(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, nullptr, kSignals / 8) == 0, "rt_sigprocmask");
 }
 
 void lower(decltype(RLIMIT_AS) resource, rlim_t to) {
@@ -167,12 +165,10 @@ void perform(std::string_view name) {
 
 class Memory {
  public:
-  Memory(std::size_t pages, std::uint64_t seed)
-      : base_(map_pages(pages)), keys_(pages), rng_(seed) {}
+  Memory(std::size_t pages, std::uint64_t seed) : base_(map_pages(pages)), keys_(pages), rng_(seed) {}
 
   void fill(std::size_t first, std::size_t end) {
-    for (std::size_t i = first; i < end; ++i)
-      fill_page(base_ + i * kPageSize, keys_[i] = rng_.page_key());
+    for (std::size_t i = first; i < end; ++i) fill_page(base_ + i * kPageSize, keys_[i] = rng_.page_key());
   }
 
   void verify(std::size_t first, std::size_t end) const {

@@ -100,15 +100,12 @@ Use polls(ColdBuffers& buffers) {
   *value = 77;
   return [=] {
     expect(write(fd, value, sizeof *value) == sizeof *value, "write to an eventfd");
-    expect(poll(to_poll, 2, 5000) == 1 && to_poll[0].revents == POLLIN && to_poll[1].revents == 0,
-           "poll");
-    expect(pselect(fd + 1, set, nullptr, nullptr, timeout, nullptr) == 1 && FD_ISSET(fd, set),
-           "pselect");
+    expect(poll(to_poll, 2, 5000) == 1 && to_poll[0].revents == POLLIN && to_poll[1].revents == 0, "poll");
+    expect(pselect(fd + 1, set, nullptr, nullptr, timeout, nullptr) == 1 && FD_ISSET(fd, set), "pselect");
     int epoll = static_cast<int>(checked(epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));
     checked(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, to_add), "epoll_ctl");
     expect(epoll_wait(epoll, events, 16, 5000) == 1, "epoll_wait");
-    expect(events[0].events == EPOLLIN && events[0].data.u64 == 0x1234567890abcdefU,
-           "epoll_wait's event");
+    expect(events[0].events == EPOLLIN && events[0].data.u64 == 0x1234567890abcdefU, "epoll_wait's event");
     *value = 0;
     expect(read(fd, value, sizeof *value) == sizeof *value && *value == 77, "read from an eventfd");
     close(epoll);
@@ -126,8 +123,7 @@ Use epoll_while_cold(ColdBuffers& buffers) {
   event.data.u64 = 4711;
   checked(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
   auto* waiter = new std::thread([=] {
-    expect(epoll_wait(epoll, events, 16, -1) == 1 && events[0].data.u64 == 4711,
-           "epoll_wait that waited");
+    expect(epoll_wait(epoll, events, 16, -1) == 1 && events[0].data.u64 == 4711, "epoll_wait that waited");
   });
   return [=] {
     std::uint64_t one = 1;
@@ -234,8 +230,7 @@ Use exec_from_cold(ColdBuffers& buffers) {
   char** environment = buffers.take<char*>(2);
   arguments[0] = path;
   arguments[1] = buffers.take_text("-c");
-  arguments[2] =
-      buffers.take_text("test \"$0 $COLD_WORD\" = \"cold argument cold word\" && exit 33");
+  arguments[2] = buffers.take_text("test \"$0 $COLD_WORD\" = \"cold argument cold word\" && exit 33");
   arguments[3] = buffers.take_text("cold argument");
   environment[0] = buffers.take_text("COLD_WORD=cold word");
   int* status = buffers.take<int>();
@@ -307,6 +302,5 @@ constexpr Prepare kCalls[] = {
 }  // namespace coldtest
 
 int main(int argc, char** argv) {
-  return coldtest::run_accesses("kernel_calls", coldtest::parse_arguments(argc, argv),
-                                coldtest::kCalls);
+  return coldtest::run_accesses("kernel_calls", coldtest::parse_arguments(argc, argv), coldtest::kCalls);
 }

@@ -71,8 +71,7 @@ Use pipe_read_while_cold(ColdBuffers& buffers) {
   Ends pipe = open_pipe();
   auto* reader = new std::thread([=] {
     for (std::size_t got = 0; got < kSmall;) {
-      got += static_cast<std::size_t>(
-          checked(read(pipe.read, to + got, kSmall - got), "read that waited"));
+      got += static_cast<std::size_t>(checked(read(pipe.read, to + got, kSmall - got), "read that waited"));
     }
   });
   return [=] {
@@ -289,6 +288,5 @@ constexpr Prepare kAccesses[] = {
 }  // namespace coldtest
 
 int main(int argc, char** argv) {
-  return coldtest::run_accesses("kernel_io", coldtest::parse_arguments(argc, argv),
-                                coldtest::kAccesses);
+  return coldtest::run_accesses("kernel_io", coldtest::parse_arguments(argc, argv), coldtest::kAccesses);
 }

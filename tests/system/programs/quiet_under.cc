@@ -13,11 +13,9 @@ int main(int argc, char** argv) {
   Rng rng(arguments.seed);
   Byte* mapped = map_pages((arguments.bytes + kHugePage) / kPageSize);
   Byte* base = mapped + (-reinterpret_cast<std::uintptr_t>(mapped) % kHugePage);
-  if (madvise(base, arguments.bytes, MADV_HUGEPAGE) != 0 && errno != EINVAL)
-    die("FAILED: MADV_HUGEPAGE");
+  if (madvise(base, arguments.bytes, MADV_HUGEPAGE) != 0 && errno != EINVAL) die("FAILED: MADV_HUGEPAGE");
   std::vector<std::uint64_t> keys(arguments.pages());
-  for (std::size_t i = 0; i < keys.size(); ++i)
-    fill_page(base + i * kPageSize, keys[i] = rng.page_key());
+  for (std::size_t i = 0; i < keys.size(); ++i) fill_page(base + i * kPageSize, keys[i] = rng.page_key());
   Digest digest;
   for (const char* stop : {"idle", "used"}) {
     meet_driver(stop);

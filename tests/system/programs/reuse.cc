@@ -61,8 +61,7 @@ class Pair {
   void remove_in_rounds() {
     for (unsigned round = 0; round < rounds_; ++round) {
       wait_until_cold();
-      for (std::size_t i = round % 2; i < kBlockPages; i += 2)
-        check_page("after idleness", at(i), keys_[i]);
+      for (std::size_t i = round % 2; i < kBlockPages; i += 2) check_page("after idleness", at(i), keys_[i]);
       if (rng_.one_in(2)) wait_until_cold();
       act_ = static_cast<Act>((round + rng_.below(2)) % kActs);
       first_ = rng_.below(kBlockPages - 1);
@@ -95,8 +94,8 @@ class Pair {
         return require(mremap(start, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, aside_) == aside_,
                        "mremap");
       case Act::kMapOver:
-        return require(mmap(start, bytes, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == start,
+        return require(mmap(start, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                            0) == start,
                        "mmap MAP_FIXED");
       case Act::kDiscardNeighbours:
         for (std::size_t i = 0; i < kBlockPages; i += 2) {
@@ -135,8 +134,7 @@ class Pair {
     ++claims_;
     for (std::size_t i = first_; i < first_ + count_; i += 2) check_page("fresh mapping", at(i), 0);
     write_anew(first_, first_ + count_);
-    for (std::size_t i = first_; i < first_ + count_; ++i)
-      check_page("claimed page", at(i), keys_[i]);
+    for (std::size_t i = first_; i < first_ + count_; ++i) check_page("claimed page", at(i), keys_[i]);
   }
 
   void move_elsewhere() {
@@ -156,8 +154,7 @@ class Pair {
         const auto* words = reinterpret_cast<const volatile std::uint64_t*>(at(i));
         for (unsigned w = 0; w < kWordsPerPage; w += 8) {
           std::uint64_t word = words[w];
-          if (word != 0 && word != word_of(keys_[i], w))
-            report_page("read while replaced", at(i), keys_[i]);
+          if (word != 0 && word != word_of(keys_[i], w)) report_page("read while replaced", at(i), keys_[i]);
         }
       }
     }
@@ -169,8 +166,7 @@ class Pair {
   void write_neighbours() {
     write_anew(1, kBlockPages, 2);
     while (!removed_) sched_yield();
-    for (std::size_t i = 0; i < kBlockPages; i += 2)
-      check_page("discarded page", at(i), keys_[i] = 0);
+    for (std::size_t i = 0; i < kBlockPages; i += 2) check_page("discarded page", at(i), keys_[i] = 0);
     for (std::size_t i = 1; i < kBlockPages; i += 2) check_page("neighbour", at(i), keys_[i]);
   }
 
@@ -193,8 +189,7 @@ class Pair {
   void put_aside_away() {
     for (std::size_t i = 0; i < count_; ++i)
       check_page("moved page", aside_ + i * kPageSize, old_keys_[first_ + i]);
-    void* again =
-        mmap(aside_, count_ * kPageSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    void* again = mmap(aside_, count_ * kPageSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     require(again == aside_, "mmap PROT_NONE");
   }
 
