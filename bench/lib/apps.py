@@ -1,0 +1,162 @@
+"""Whole programs, unmodified, at parts of the memory that they take natively."""
+
+import contextlib
+import json
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from kernel import Group, Missing, Zram, Zswap
+from restore import Guardian
+
+HERE = pathlib.Path(__file__).resolve().parent.parent / "apps"
+MODES = ["zram", "zswap", "run-thread"]
+PERCENTS = [100, 75, 50, 35]
+RUN_TIMEOUT_S = 300
+PYTHON = "/usr/bin/python3"
+
+
+class App:
+    """A command line; output that must be the same in every mode; perhaps a client that talks to it."""
+
+    def __init__(self, name, argv, client=None, stdin=None):
+        self.name, self.argv, self.client, self.stdin = name, argv, client, stdin
+
+
+def applications(directory, quick, tiny, progress):
+    """Makes their input. What is not installed is said and left out."""
+    scale = 6 if tiny else 3 if quick else 1
+    apps = [
+        App("CPython objects", [PYTHON, str(HERE / "objects.py"), str(300000 // scale), str(4000000 // scale)]),
+        App("sqlite3 in memory", [PYTHON, str(HERE / "tables.py"), str(600000 // scale)]),
+    ]
+    if shutil.which("sort"):
+        progress("apps: making the input of sort")
+        text = pathlib.Path(directory, "lines")
+        with open(text, "w") as file:
+            for i in range(3000000 // scale):
+                file.write(f"{i * 2654435761 % 4294967296:010d} line {i} of the input of sort\n")
+        apps.append(App("GNU sort", ["sort", "--parallel=1", "-S", f"{400 // scale}M", str(text)]))
+    compiler = subprocess.run(["g++", "-print-prog-name=cc1plus"], capture_output=True, text=True, check=False)
+    if compiler.returncode == 0 and os.path.isabs(compiler.stdout.strip()):
+        source, unit = pathlib.Path(directory, "unit.cc"), pathlib.Path(directory, "unit.ii")
+        with open(source, "w") as file:
+            subprocess.run([PYTHON, str(HERE / "unit.py"), str(360 // scale)], stdout=file, check=True)
+        subprocess.run(["g++", "-E", str(source), "-o", str(unit)], check=True)
+        # No heap size of its own choosing: it would be chosen by the memory that the cgroup shows.
+        gc = ["--param", "ggc-min-expand=30", "--param", "ggc-min-heapsize=131072"]
+        apps.append(App("C++ compiler", [compiler.stdout.strip(), "-quiet", "-O1", *gc, str(unit), "-o", "-"]))
+    if shutil.which("redis-server"):
+        path = str(pathlib.Path(directory, "redis"))
+        argv = ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir", directory]
+        client = [PYTHON, str(HERE / "cache.py"), path, str(180000 // scale), str(150000 // scale)]
+        apps.append(App("Redis, Zipf", argv, client=client))
+    else:
+        progress("left out: Redis: not installed")
+    return apps
+
+
+class Peak(threading.Thread):
+    """The largest RssAnon of a process."""
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.pid, self.kib, self.done, self.major = pid, 0, False, 0
+
+    def run(self):
+        while not self.done:
+            with contextlib.suppress(OSError, ValueError):
+                for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
+                    if line.startswith("RssAnon:"):
+                        self.kib = max(self.kib, int(line.split()[1]))
+            time.sleep(0.02)
+
+
+class Apps:
+    def __init__(self, build, progress):
+        self.tool, self.progress = build / "bin/coldpress", progress
+
+    def run(self, app, mode, limit):
+        with contextlib.ExitStack() as stack:
+            directory = stack.enter_context(tempfile.TemporaryDirectory())
+            stats, enter, argv = pathlib.Path(directory, "stats.json"), None, app.argv
+            if mode in ("zram", "zswap"):
+                guardian = stack.enter_context(Guardian())
+                group = Group(guardian, f"coldpress-bench-{os.getpid()}")
+                group.limit(limit)
+                (Zram if mode == "zram" else lambda g, n: Zswap(g, n, "/var/tmp"))(guardian, 2 << 30)
+                enter = group.enter
+            elif mode == "run-thread":
+                argv = [str(self.tool), "run", "--quiet", "--limit", f"{limit >> 10}K", "--stats", str(stats), "--", *argv]
+            output = stack.enter_context(tempfile.TemporaryFile())
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            start = time.monotonic()
+            process = subprocess.Popen(argv, stdout=output, stderr=subprocess.PIPE, preexec_fn=enter)
+            peak = Peak(process.pid)
+            peak.start()
+            told = {}
+            try:
+                if app.client:
+                    client = subprocess.run(app.client, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
+                    if client.returncode != 0:
+                        raise RuntimeError(f"{app.name}, {mode}: {client.stderr.strip()[-500:]}")
+                    told = json.loads(client.stdout)
+                _, error = process.communicate(timeout=RUN_TIMEOUT_S)
+            finally:
+                process.kill()
+                process.wait()
+            seconds = time.monotonic() - start
+            peak.done = True
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            if process.returncode != 0:
+                raise RuntimeError(f"{app.name}, {mode}: exit {process.returncode}: {error.decode()[-500:]}")
+            output.seek(0)
+            result = {
+                "seconds": told.get("seconds", seconds),
+                "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+                "major": after.ru_majflt - before.ru_majflt,
+                "p99_us": told.get("p99_us"),
+                "peak_mib": peak.kib / 1024,
+            }
+            if stats.exists():
+                result["major"] = json.loads(stats.read_text())["pgmajfault"]
+            return result, output.read() if not app.client else b""
+
+    def all(self, quick, tiny):
+        repeats = 1 if quick or tiny else 3
+        percents = [50] if tiny else [100, 50] if quick else PERCENTS
+        rows, skipped = [], {}
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+            for app in applications(directory, quick, tiny, self.progress):
+                self.progress(f"apps: {app.name}: native")
+                native = [self.run(app, "native", 0) for _ in range(max(repeats, 2))]
+                expected = native[0][1]
+                peak = int(max(result["peak_mib"] for result, _ in native) * (1 << 20))
+                rows.append({"app": app.name, "percent": 100, "mode": "native", "runs": [result for result, _ in native]})
+                for percent in percents:
+                    # At 100 % nothing needs to go: a little more, since the peak was sampled.
+                    limit = peak * percent // 100 + (8 << 20 if percent == 100 else 0)
+                    runs = {}
+                    for repeat in range(repeats):
+                        for mode in MODES:
+                            if mode in skipped:
+                                continue
+                            self.progress(f"apps {repeat + 1}/{repeats}: {app.name} at {percent} %: {mode}")
+                            try:
+                                result, output = self.run(app, mode, limit)
+                            except Missing as reason:
+                                skipped[mode] = str(reason)
+                                self.progress(f"left out: {mode}: {reason}")
+                                continue
+                            if output != expected:
+                                raise RuntimeError(f"{app.name}, {mode}, {percent} %: WRONG OUTPUT")
+                            runs.setdefault(mode, []).append(result)
+                    rows += [{"app": app.name, "percent": percent, "mode": mode, "limit_mib": limit >> 20, "runs": found}
+                             for mode, found in runs.items()]
+        return rows, skipped

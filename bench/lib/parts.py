@@ -1,0 +1,17 @@
+"""The engine's parts alone: bench-parts, a Google Benchmark program."""
+
+import json
+import subprocess
+
+
+def run_parts(build, quick, progress):
+    progress("parts: codecs, pool, slots, captures and installs")
+    command = [str(build / "bin/bench-parts"), "--benchmark_format=json",
+               f"--benchmark_repetitions={3 if quick else 7}", f"--benchmark_min_time={0.02 if quick else 0.2}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
+    rows = {}
+    for entry in json.loads(done.stdout)["benchmarks"]:
+        if entry["run_type"] == "iteration":
+            scale = {"ns": 1, "us": 1e3, "ms": 1e6}[entry["time_unit"]]
+            rows.setdefault(entry["name"], []).append(entry["real_time"] * scale)
+    return [{"name": name, "ns": times} for name, times in rows.items()]

@@ -1,0 +1,82 @@
+"""Results as Markdown. Every figure is a median; the spread is (largest - smallest) / median."""
+
+import statistics
+
+US = 1e3
+
+
+def median(runs, key):
+    return statistics.median(run[key] for run in runs)
+
+
+def per_op(row, key="wall_ns"):
+    return statistics.median(run[key] / run["ops"] for run in row["runs"])
+
+
+def spread(row):
+    values = [run["wall_ns"] / run["ops"] for run in row["runs"]]
+    return (max(values) - min(values)) / statistics.median(values)
+
+
+def faults(row, key, engine_key):
+    return statistics.median(run.get(engine_key, run[key]) for run in row["runs"])
+
+
+def micro_tables(rows):
+    out = []
+    cases = list(dict.fromkeys(row["case"] for row in rows))
+    for case in cases:
+        of_case = [row for row in rows if row["case"] == case]
+        sample = of_case[0]
+        out.append(f"### {case}: {sample['mib']} MiB, of them {sample['mib'] // sample['overcommit']} MiB uncompressed\n")
+        out.append("| phase | mode | us/op | of zram | spread | CPU us/op | p50 us | p99 us | p99.9 us | major faults |")
+        out.append("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+        for phase in dict.fromkeys(row["phase"] for row in of_case):
+            of_phase = [row for row in of_case if row["phase"] == phase]
+            zram = next((per_op(row) for row in of_phase if row["mode"] == "zram"), None)
+            for row in of_phase:
+                ratio = f"{per_op(row) / zram:.2f}" if zram else "-"
+                major = faults(row, "majflt", "pgmajfault")
+                shown = "-" if row["mode"].startswith("run") else f"{major:,.0f}"
+                tails = [median(row["runs"], key) / US for key in ("p50_ns", "p99_ns", "p999_ns")]
+                out.append(
+                    f"| {phase} | {row['mode']} | {per_op(row) / US:.2f} | {ratio} | {spread(row):.0%} | "
+                    f"{per_op(row, 'cpu_ns') / US:.2f} | " + " | ".join(f"{tail:.1f}" for tail in tails)
+                    + f" | {shown} |"
+                )
+        out.append("")
+    return "\n".join(out)
+
+
+def app_table(rows):
+    if not rows:
+        return ""
+    out = [
+        "| application | limit | mode | seconds | of native | of zram | CPU s | p99 us | major faults | peak MiB |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for app in dict.fromkeys(row["app"] for row in rows):
+        of_app = [row for row in rows if row["app"] == app]
+        native = next(median(row["runs"], "seconds") for row in of_app if row["mode"] == "native")
+        for row in of_app:
+            seconds = median(row["runs"], "seconds")
+            zram = [median(other["runs"], "seconds") for other in of_app
+                    if other["mode"] == "zram" and other["percent"] == row["percent"]]
+            tail = [run["p99_us"] for run in row["runs"] if run.get("p99_us") is not None]
+            out.append(
+                f"| {app} | {row['percent']} % | {row['mode']} | {seconds:.2f} | {seconds / native:.2f} | "
+                f"{f'{seconds / zram[0]:.2f}' if zram else '-'} | {median(row['runs'], 'cpu_seconds'):.2f} | "
+                f"{f'{statistics.median(tail):.0f}' if tail else '-'} | {median(row['runs'], 'major'):,.0f} | "
+                f"{median(row['runs'], 'peak_mib'):.0f} |"
+            )
+    return "\n".join(out) + "\n"
+
+
+def parts_table(rows):
+    if not rows:
+        return ""
+    out = ["| part | time | spread |", "|---|---:|---:|"]
+    for row in rows:
+        middle = statistics.median(row["ns"])
+        out.append(f"| {row['name']} | {middle:,.0f} ns | {(max(row['ns']) - min(row['ns'])) / middle:.0%} |")
+    return "\n".join(out) + "\n"
