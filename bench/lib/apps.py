@@ -6,13 +6,13 @@ import os
 import pathlib
 import resource
 import shutil
+import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 
-from kernel import Group, Missing, Zram, Zswap
+from kernel import Group, Killed, Missing, Zram, Zswap
 from restore import Guardian
 
 HERE = pathlib.Path(__file__).resolve().parent.parent / "apps"
@@ -33,7 +33,7 @@ def applications(directory, quick, tiny, progress):
     """Makes their input. What is not installed is said and left out."""
     scale = 6 if tiny else 3 if quick else 1
     apps = [
-        App("CPython objects", [PYTHON, str(HERE / "objects.py"), str(300000 // scale), str(4000000 // scale)]),
+        App("CPython objects", [PYTHON, str(HERE / "objects.py"), str(300000 // scale), str(4000000 // scale // (4 if tiny else 1))]),
         App("sqlite3 in memory", [PYTHON, str(HERE / "tables.py"), str(600000 // scale)]),
     ]
     if shutil.which("sort"):
@@ -47,7 +47,7 @@ def applications(directory, quick, tiny, progress):
     if compiler.returncode == 0 and os.path.isabs(compiler.stdout.strip()):
         source, unit = pathlib.Path(directory, "unit.cc"), pathlib.Path(directory, "unit.ii")
         with open(source, "w") as file:
-            subprocess.run([PYTHON, str(HERE / "unit.py"), str(360 // scale)], stdout=file, check=True)
+            subprocess.run([PYTHON, str(HERE / "unit.py"), str(60 // scale)], stdout=file, check=True)
         subprocess.run(["g++", "-E", str(source), "-o", str(unit)], check=True)
         # No heap size of its own choosing: it would be chosen by the memory that the cgroup shows.
         gc = ["--param", "ggc-min-expand=30", "--param", "ggc-min-heapsize=131072"]
@@ -104,6 +104,8 @@ class Apps:
             try:
                 if app.client:
                     client = subprocess.run(app.client, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
+                    if client.returncode != 0 and enter and process.poll() == -signal.SIGKILL:
+                        raise Killed
                     if client.returncode != 0:
                         raise RuntimeError(f"{app.name}, {mode}: {client.stderr.strip()[-500:]}")
                     told = json.loads(client.stdout)
@@ -114,6 +116,8 @@ class Apps:
             seconds = time.monotonic() - start
             peak.done = True
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            if process.returncode == -signal.SIGKILL and enter:
+                raise Killed
             if process.returncode != 0:
                 raise RuntimeError(f"{app.name}, {mode}: exit {process.returncode}: {error.decode()[-500:]}")
             output.seek(0)
@@ -130,8 +134,8 @@ class Apps:
 
     def all(self, quick, tiny):
         repeats = 1 if quick or tiny else 3
-        percents = [50] if tiny else [100, 50] if quick else PERCENTS
-        rows, skipped = [], {}
+        percents = [80] if tiny else [100, 50] if quick else PERCENTS
+        rows, skipped, killed = [], {}, {}
         with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
             for app in applications(directory, quick, tiny, self.progress):
                 self.progress(f"apps: {app.name}: native")
@@ -150,6 +154,11 @@ class Apps:
                             self.progress(f"apps {repeat + 1}/{repeats}: {app.name} at {percent} %: {mode}")
                             try:
                                 result, output = self.run(app, mode, limit)
+                            except Killed:
+                                name = f"{mode}, {app.name} at {percent} %"
+                                self.progress(f"{name}: ended by the kernel's OOM killer: this run is left out")
+                                killed[name] = killed.get(name, 0) + 1
+                                continue
                             except Missing as reason:
                                 skipped[mode] = str(reason)
                                 self.progress(f"left out: {mode}: {reason}")
@@ -159,4 +168,6 @@ class Apps:
                             runs.setdefault(mode, []).append(result)
                     rows += [{"app": app.name, "percent": percent, "mode": mode, "limit_mib": limit >> 20, "runs": found}
                              for mode, found in runs.items()]
+        for name, times in killed.items():
+            skipped[name] = f"ended by the kernel's OOM killer {times} of {repeats} times"
         return rows, skipped

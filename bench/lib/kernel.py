@@ -19,6 +19,10 @@ class Missing(Exception):
     """Why a comparison is left out."""
 
 
+class Killed(Exception):
+    """A program, by the kernel: it happens to a cgroup at its limit though swap is free, not on every run."""
+
+
 def need_root():
     if os.geteuid() != 0:
         raise Missing("not root")

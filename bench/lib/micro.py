@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 
-from kernel import Group, Missing, Zram, Zswap
+from kernel import Group, Killed, Missing, Zram, Zswap
 from restore import Guardian
 
 PHASES = "seq.read,rand.read,rand.write,seq.write,zipf.read,shift.read"
@@ -55,10 +55,6 @@ def cases(quick, tiny):
         Case("random", 2, 1, size // 2, ops // 2),
         Case("zero", 4, 1, size, ops),
     ]
-
-
-class Killed(Exception):
-    """By the kernel, for being at its limit."""
 
 
 class Sampler(threading.Thread):
@@ -155,7 +151,6 @@ class Micro:
                     try:
                         lines, memory, whole = self.run(mode, case, 1, pools.get(case, self.guess(case)))
                     except Killed:
-                        # It happens to a cgroup near its limit though swap is free; not on every run.
                         self.progress(f"{mode}: ended by the kernel's OOM killer: this run is left out")
                         killed[f"{mode}, {case.title()}"] = killed.get(f"{mode}, {case.title()}", 0) + 1
                         continue
