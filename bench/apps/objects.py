@@ -10,7 +10,9 @@ import sys
 def main():
     count, steps = int(sys.argv[1]), int(sys.argv[2])
     rng = random.Random(1)
-    nodes = [{"id": i, "name": f"node {i}", "next": [], "data": [i, float(i), str(i * 7)]} for i in range(count)]
+    nodes = [
+        {"id": i, "name": f"node {i}", "next": [], "data": [i, float(i), str(i * 7)]} for i in range(count)
+    ]
     for i, node in enumerate(nodes):
         node["next"] = [nodes[(i + 1) % count], nodes[(i + 7) % count], nodes[rng.randrange(count)]]
     at, total = nodes[0], 0

@@ -20,10 +20,20 @@ def main():
         ((i, rng.randrange(rows // 50), f"item {i}", f"note {i * 7919 % rows} " * 8) for i in range(rows)),
     )
     base.execute("create index item_owner on item (owner, name)")
-    print(base.execute("select sum(length(note)), max(item.name) from item join owner on owner.id = item.owner").fetchone())
+    print(
+        base.execute(
+            "select sum(length(note)), max(item.name) from item join owner on owner.id = item.owner"
+        ).fetchone()
+    )
     for i in range(300):
-        base.execute("select name from item where owner = ? order by name", (rng.randrange(rows // 50),)).fetchall()
-    print(base.execute("select owner, count(*) c from item group by owner order by c desc, owner limit 3").fetchall())
+        base.execute(
+            "select name from item where owner = ? order by name", (rng.randrange(rows // 50),)
+        ).fetchall()
+    print(
+        base.execute(
+            "select owner, count(*) c from item group by owner order by c desc, owner limit 3"
+        ).fetchall()
+    )
 
 
 main()

@@ -2,7 +2,10 @@
 
 import sys
 
-print("#include <algorithm>\n#include <functional>\n#include <map>\n#include <regex>\n#include <string>\n#include <vector>")
+print(
+    "#include <algorithm>\n#include <functional>\n#include <map>\n"
+    "#include <regex>\n#include <string>\n#include <vector>"
+)
 for i in range(int(sys.argv[1])):
     print(
         f"struct T{i} {{ int a; std::map<std::string, std::vector<T{i}>> m; }};\n"

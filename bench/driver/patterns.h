@@ -1,4 +1,5 @@
 // Which page comes next. Every pattern is a function of its seed only, so that all modes do the same.
+// Thread safety: none; a pattern for each thread.
 #pragma once
 
 #include <cmath>

@@ -24,9 +24,18 @@ TOLERANCE = 0.05
 def instructions(program, function):
     with tempfile.TemporaryDirectory() as directory:
         done = subprocess.run(
-            ["valgrind", "--tool=callgrind", f"--toggle-collect={function}",
-             f"--callgrind-out-file={directory}/out", program, str(PAGES)],
-            capture_output=True, text=True, timeout=300, check=False,
+            [
+                "valgrind",
+                "--tool=callgrind",
+                f"--toggle-collect={function}",
+                f"--callgrind-out-file={directory}/out",
+                program,
+                str(PAGES),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
     if done.returncode != 0:
         sys.exit(f"guard: {done.stderr[-1000:]}")
@@ -39,7 +48,9 @@ def main():
     if shutil.which("valgrind") is None:
         print("guard: valgrind is not installed")
         sys.exit(77)
-    compiler = subprocess.run(["g++", "-dumpfullversion"], capture_output=True, text=True, check=True).stdout.strip()
+    compiler = subprocess.run(
+        ["g++", "-dumpfullversion"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     now = {name: round(instructions(sys.argv[1], f"{name}_pages")) for name in ("fault", "evict")}
     if "--update" in sys.argv:
         FIGURES.write_text(json.dumps({"compiler": compiler, "instructions": now}, indent=1) + "\n")

@@ -33,7 +33,15 @@ def applications(directory, quick, tiny, progress):
     """Makes their input. What is not installed is said and left out."""
     scale = 6 if tiny else 3 if quick else 1
     apps = [
-        App("CPython objects", [PYTHON, str(HERE / "objects.py"), str(300000 // scale), str(4000000 // scale // (4 if tiny else 1))]),
+        App(
+            "CPython objects",
+            [
+                PYTHON,
+                str(HERE / "objects.py"),
+                str(300000 // scale),
+                str(4000000 // scale // (4 if tiny else 1)),
+            ],
+        ),
         App("sqlite3 in memory", [PYTHON, str(HERE / "tables.py"), str(600000 // scale)]),
     ]
     if shutil.which("sort"):
@@ -43,7 +51,9 @@ def applications(directory, quick, tiny, progress):
             for i in range(3000000 // scale):
                 file.write(f"{i * 2654435761 % 4294967296:010d} line {i} of the input of sort\n")
         apps.append(App("GNU sort", ["sort", "--parallel=1", "-S", f"{400 // scale}M", str(text)]))
-    compiler = subprocess.run(["g++", "-print-prog-name=cc1plus"], capture_output=True, text=True, check=False)
+    compiler = subprocess.run(
+        ["g++", "-print-prog-name=cc1plus"], capture_output=True, text=True, check=False
+    )
     if compiler.returncode == 0 and os.path.isabs(compiler.stdout.strip()):
         source, unit = pathlib.Path(directory, "unit.cc"), pathlib.Path(directory, "unit.ii")
         with open(source, "w") as file:
@@ -51,7 +61,9 @@ def applications(directory, quick, tiny, progress):
         subprocess.run(["g++", "-E", str(source), "-o", str(unit)], check=True)
         # No heap size of its own choosing: it would be chosen by the memory that the cgroup shows.
         gc = ["--param", "ggc-min-expand=30", "--param", "ggc-min-heapsize=131072"]
-        apps.append(App("C++ compiler", [compiler.stdout.strip(), "-quiet", "-O1", *gc, str(unit), "-o", "-"]))
+        apps.append(
+            App("C++ compiler", [compiler.stdout.strip(), "-quiet", "-O1", *gc, str(unit), "-o", "-"])
+        )
     if shutil.which("redis-server"):
         path = str(pathlib.Path(directory, "redis"))
         argv = ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir", directory]
@@ -93,7 +105,17 @@ class Apps:
                 (Zram if mode == "zram" else lambda g, n: Zswap(g, n, "/var/tmp"))(guardian, 2 << 30)
                 enter = group.enter
             elif mode == "run-thread":
-                argv = [str(self.tool), "run", "--quiet", "--limit", f"{limit >> 10}K", "--stats", str(stats), "--", *argv]
+                argv = [
+                    str(self.tool),
+                    "run",
+                    "--quiet",
+                    "--limit",
+                    f"{limit >> 10}K",
+                    "--stats",
+                    str(stats),
+                    "--",
+                    *argv,
+                ]
             output = stack.enter_context(tempfile.TemporaryFile())
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             start = time.monotonic()
@@ -103,7 +125,9 @@ class Apps:
             told = {}
             try:
                 if app.client:
-                    client = subprocess.run(app.client, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
+                    client = subprocess.run(
+                        app.client, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
+                    )
                     if client.returncode != 0 and enter and process.poll() == -signal.SIGKILL:
                         raise Killed
                     if client.returncode != 0:
@@ -142,7 +166,14 @@ class Apps:
                 native = [self.run(app, "native", 0) for _ in range(max(repeats, 2))]
                 expected = native[0][1]
                 peak = int(max(result["peak_mib"] for result, _ in native) * (1 << 20))
-                rows.append({"app": app.name, "percent": 100, "mode": "native", "runs": [result for result, _ in native]})
+                rows.append(
+                    {
+                        "app": app.name,
+                        "percent": 100,
+                        "mode": "native",
+                        "runs": [result for result, _ in native],
+                    }
+                )
                 for percent in percents:
                     # At 100 % nothing needs to go: a little more, since the peak was sampled.
                     limit = peak * percent // 100 + (8 << 20 if percent == 100 else 0)
@@ -156,7 +187,9 @@ class Apps:
                                 result, output = self.run(app, mode, limit)
                             except Killed:
                                 name = f"{mode}, {app.name} at {percent} %"
-                                self.progress(f"{name}: ended by the kernel's OOM killer: this run is left out")
+                                self.progress(
+                                    f"{name}: ended by the kernel's OOM killer: this run is left out"
+                                )
                                 killed[name] = killed.get(name, 0) + 1
                                 continue
                             except Missing as reason:
@@ -166,8 +199,16 @@ class Apps:
                             if output != expected:
                                 raise RuntimeError(f"{app.name}, {mode}, {percent} %: WRONG OUTPUT")
                             runs.setdefault(mode, []).append(result)
-                    rows += [{"app": app.name, "percent": percent, "mode": mode, "limit_mib": limit >> 20, "runs": found}
-                             for mode, found in runs.items()]
+                    rows += [
+                        {
+                            "app": app.name,
+                            "percent": percent,
+                            "mode": mode,
+                            "limit_mib": limit >> 20,
+                            "runs": found,
+                        }
+                        for mode, found in runs.items()
+                    ]
         for name, times in killed.items():
             skipped[name] = f"ended by the kernel's OOM killer {times} of {repeats} times"
         return rows, skipped

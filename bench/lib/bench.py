@@ -28,8 +28,9 @@ def machine():
     """What the figures depend on. No host name: results are committed."""
     cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     memory = int(re.search(r"MemTotal:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text())[1])
-    version = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True,
-                             check=False).stdout.strip()
+    version = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
     return {
         "cpu": cpu[1].strip() if cpu else "unknown",
         "cpus": len(os.sched_getaffinity(0)),
@@ -65,7 +66,9 @@ def draw(result, directory):
     for row in rows:
         if row["content"] != "real" or row["threads"] != 1 or row["phase"] != "rand.read":
             continue
-        throughput.setdefault(row["mode"], []).append((100 / row["overcommit"], 1e6 / tables.per_op(row) * 1e3))
+        throughput.setdefault(row["mode"], []).append(
+            (100 / row["overcommit"], 1e6 / tables.per_op(row) * 1e3)
+        )
         if row["overcommit"] != 4:
             continue
         total, seen, line = sum(count for _, count in row["runs"][0]["histogram"]), 0, []
@@ -75,11 +78,25 @@ def draw(result, directory):
                 line.append((edge / 1000, 1 / (1 - seen / total)))
         latency[row["mode"]] = line
     title = "Random reads at 4 times overcommit: how many take longer"
-    save("latency.svg", title, charts.line_chart(title, "microseconds", "one of so many takes longer", latency, True, True))
+    save(
+        "latency.svg",
+        title,
+        charts.line_chart(title, "microseconds", "one of so many takes longer", latency, True, True),
+    )
     if any(len(line) > 1 for line in throughput.values()):
         title = "Random reads a second over the limit"
-        save("throughput.svg", title, charts.line_chart(
-            title, "limit, % of the memory", "reads/s", {name: sorted(line) for name, line in throughput.items()}, False, True))
+        save(
+            "throughput.svg",
+            title,
+            charts.line_chart(
+                title,
+                "limit, % of the memory",
+                "reads/s",
+                {name: sorted(line) for name, line in throughput.items()},
+                False,
+                True,
+            ),
+        )
     series = {}
     for memory in result.get("memory", []):
         if memory["case"].startswith("real, 4x, 1 "):
@@ -94,7 +111,8 @@ def markdown(result, pictures):
     out = [
         f"# Benchmark of {result['date']}",
         "",
-        f"{machine_of['cpu']}, {machine_of['cpus']} cpus, {machine_of['memory_mib']} MiB, Linux {machine_of['kernel']}, "
+        f"{machine_of['cpu']}, {machine_of['cpus']} cpus, {machine_of['memory_mib']} MiB, "
+        f"Linux {machine_of['kernel']}, "
         f"version {machine_of['version']}. Medians; spread is (largest - smallest) / median.",
         "",
     ]
@@ -113,8 +131,13 @@ def markdown(result, pictures):
 
 def main():
     parser = argparse.ArgumentParser(prog="script/bench", description=__doc__)
-    parser.add_argument("what", nargs="?", default="all", choices=["micro", "kernel", "apps", "parts", "all"],
-                        help="micro: accesses in coldpress's modes; kernel: the same beside zram and zswap; apps; parts")
+    parser.add_argument(
+        "what",
+        nargs="?",
+        default="all",
+        choices=["micro", "kernel", "apps", "parts", "all"],
+        help="micro: accesses in coldpress's modes; kernel: the same beside zram and zswap; apps; parts",
+    )
     parser.add_argument("--quick", action="store_true", help="small and once: a few minutes")
     parser.add_argument("--tiny", action="store_true", help="only shows that the benchmark works")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
@@ -123,8 +146,13 @@ def main():
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, lambda *_: sys.exit("bench: stopped"))
     progress = Progress()
-    result = {"format": 1, "date": datetime.date.today().isoformat(), "machine": machine(), "left_out": {},
-              "parameters": {"what": args.what, "quick": args.quick, "tiny": args.tiny}}
+    result = {
+        "format": 1,
+        "date": datetime.date.today().isoformat(),
+        "machine": machine(),
+        "left_out": {},
+        "parameters": {"what": args.what, "quick": args.quick, "tiny": args.tiny},
+    }
     name = f"{result['date']}-{slug(result['machine']['cpu'])}"
     output = args.output or ROOT / "bench/results" / name
     output.mkdir(parents=True, exist_ok=True)
@@ -133,7 +161,9 @@ def main():
         if not pages.exists():
             progress("micro: dumping pages of running programs")
             subprocess.run([str(ROOT / "bench/dump_pages"), str(pages), str(PAGES)], check=True, timeout=200)
-        modes = {"micro": ["native", "run-thread", "run-signal", "library-thread", "library-signal"]}.get(args.what)
+        modes = {"micro": ["native", "run-thread", "run-signal", "library-thread", "library-signal"]}.get(
+            args.what
+        )
         micro = Micro(args.build, pages, progress)
         rows, memory, skipped = micro.all(args.quick, args.tiny, *([modes] if modes else []))
         result.update(micro=rows, memory=memory)

@@ -8,7 +8,9 @@ COLOURS = ["#333333", "#c0392b", "#e08e0b", "#1f77b4", "#17a2b8", "#2e8b57", "#8
 
 def ticks(low, high, logarithmic):
     if logarithmic:
-        return [10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
+        return [
+            10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        ]
     step = 10 ** math.floor(math.log10(max(high - low, 1e-9)))
     if (high - low) / step < 3:
         step /= 2
@@ -54,7 +56,9 @@ def line_chart(title, x_name, y_name, series, log_x=False, log_y=False):
     for mark in scales[0][0]:
         x = place(mark, 0)
         out.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#e5e5e5"/>')
-        out.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{text_of(mark)}</text>')
+        out.append(
+            f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{text_of(mark)}</text>'
+        )
     for mark in scales[1][0]:
         y = place(mark, 1)
         out.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e5e5e5"/>')
@@ -64,8 +68,10 @@ def line_chart(title, x_name, y_name, series, log_x=False, log_y=False):
         path = " ".join(f"{place(x, 0):.1f},{place(y, 1):.1f}" for x, y in line)
         out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
         y = TOP + 12 + 18 * number
-        out.append(f'<line x1="{WIDTH - RIGHT + 12}" x2="{WIDTH - RIGHT + 34}" y1="{y}" y2="{y}" stroke="{colour}" '
-                   'stroke-width="2.5"/>')
+        out.append(
+            f'<line x1="{WIDTH - RIGHT + 12}" x2="{WIDTH - RIGHT + 34}" y1="{y}" y2="{y}" stroke="{colour}" '
+            'stroke-width="2.5"/>'
+        )
         out.append(f'<text x="{WIDTH - RIGHT + 40}" y="{y + 4}">{name}</text>')
     out.append("</svg>\n")
     return "\n".join(out)

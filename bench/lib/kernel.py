@@ -1,7 +1,7 @@
 """The kernel's own compressed swap, driven for comparison: zram and zswap under a memory cgroup.
 
-A device of its own (never one that exists) is made, used with the highest priority, and removed; parameters are
-put back (restore.py). Needs root, and says in words what is missing otherwise.
+A device of its own (never one that exists) is made, used with the highest priority, and removed;
+parameters are put back (restore.py). Needs root, and says in words what is missing otherwise.
 """
 
 import os

@@ -1,8 +1,8 @@
 """The same accesses in every mode: native, coldpress by `run` and by the library, zram and zswap.
 
-The same memory in every mode, too. A limit of coldpress contains its compressed pages, and so does a memory cgroup's
-with zswap; with zram they lie outside of the cgroup. So zram is measured first, under a cgroup limit of 1/overcommit
-of the memory, and the others get that limit and what zram's pool took at most.
+The same memory in every mode, too. A limit of coldpress contains its compressed pages, and so does a memory
+cgroup's with zswap; with zram they lie outside of the cgroup. So zram is measured first, under a cgroup limit
+of 1/overcommit of the memory, and the others get that limit and what zram's pool took at most.
 """
 
 import contextlib
@@ -93,8 +93,27 @@ class Micro:
         """The driver's lines for one run, memory over time, counters."""
         limit_mib = case.limit_mib() + (pool_mib if mode != "zram" else 0)
         content = str(self.pages) if case.content == "real" else case.content
-        argv = [str(self.driver), "--mib", str(case.mib), "--limit-mib", str(limit_mib), "--window-mib", str(case.limit_mib() * 3 // 4), "--content", content]
-        argv += ["--phases", PHASES, "--ops", str(case.ops), "--threads", str(case.threads), "--seed", str(seed)]
+        argv = [
+            str(self.driver),
+            "--mib",
+            str(case.mib),
+            "--limit-mib",
+            str(limit_mib),
+            "--window-mib",
+            str(case.limit_mib() * 3 // 4),
+            "--content",
+            content,
+        ]
+        argv += [
+            "--phases",
+            PHASES,
+            "--ops",
+            str(case.ops),
+            "--threads",
+            str(case.threads),
+            "--seed",
+            str(seed),
+        ]
         with contextlib.ExitStack() as stack:
             enter, device = None, None
             stats = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()), "stats.json")
@@ -108,8 +127,19 @@ class Micro:
             elif mode.startswith("library"):
                 argv += ["--pager", mode.split("-")[1]]
             elif mode.startswith("run"):
-                argv = [str(self.tool), "run", "--quiet", "--limit", f"{limit_mib}M", "--fault-path",
-                        mode.split("-")[1], "--stats", str(stats), "--", *argv]
+                argv = [
+                    str(self.tool),
+                    "run",
+                    "--quiet",
+                    "--limit",
+                    f"{limit_mib}M",
+                    "--fault-path",
+                    mode.split("-")[1],
+                    "--stats",
+                    str(stats),
+                    "--",
+                    *argv,
+                ]
             process = subprocess.Popen(
                 argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=enter
             )
@@ -124,12 +154,22 @@ class Micro:
             if process.returncode == -signal.SIGKILL and device:
                 raise Killed
             if process.returncode != 0:
-                raise RuntimeError(f"{mode}, {case.title()}: exit {process.returncode}: {error.strip()[-500:]}")
+                raise RuntimeError(
+                    f"{mode}, {case.title()}: exit {process.returncode}: {error.strip()[-500:]}"
+                )
             lines = [json.loads(line) for line in out.splitlines()]
             whole = json.loads(stats.read_text()) if stats.exists() else {}
         pool = max((sample[2] for sample in memory), default=0)
         whole["pool_mib"], whole["limit_mib"] = -(-pool >> 10) if device else 0, limit_mib
-        return lines, memory, {key: whole[key] for key in ("limit_mib", "pool_mib", "pgfault", "pgmajfault", "limit_exceeded") if key in whole}
+        return (
+            lines,
+            memory,
+            {
+                key: whole[key]
+                for key in ("limit_mib", "pool_mib", "pgfault", "pgmajfault", "limit_exceeded")
+                if key in whole
+            },
+        )
 
     @staticmethod
     def guess(case):
@@ -164,7 +204,9 @@ class Micro:
                         key = (case, mode, line["phase"])
                         results.setdefault(key, []).append(line)
                     if repeat == 0 or mode not in {entry["mode"] for entry in memories}:
-                        memories.append({"case": case.title(), "mode": mode, "kib": memory, "counters": whole})
+                        memories.append(
+                            {"case": case.title(), "mode": mode, "kib": memory, "counters": whole}
+                        )
         for name, times in killed.items():
             skipped[name] = f"ended by the kernel's OOM killer {times} of {repeats} times"
         rows = [

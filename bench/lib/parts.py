@@ -6,8 +6,12 @@ import subprocess
 
 def run_parts(build, quick, progress):
     progress("parts: codecs, pool, slots, captures and installs")
-    command = [str(build / "bin/bench-parts"), "--benchmark_format=json",
-               f"--benchmark_repetitions={3 if quick else 7}", f"--benchmark_min_time={0.02 if quick else 0.2}"]
+    command = [
+        str(build / "bin/bench-parts"),
+        "--benchmark_format=json",
+        f"--benchmark_repetitions={3 if quick else 7}",
+        f"--benchmark_min_time={0.02 if quick else 0.2}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     rows = {}
     for entry in json.loads(done.stdout)["benchmarks"]:

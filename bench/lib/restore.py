@@ -1,8 +1,8 @@
 """Puts back what the benchmark changes on the machine, whatever happens to it.
 
-The benchmark tells a guardian (this file, run as a program, in a session of its own) before each change how to
-undo it. When the pipe between them closes, because the benchmark has ended or was killed, the guardian undoes
-everything, the last change first.
+The benchmark tells a guardian (this file, run as a program, in a session of its own) before each change how
+to undo it. When the pipe between them closes, because the benchmark has ended or was killed, the guardian
+undoes everything, the last change first.
 """
 
 import json

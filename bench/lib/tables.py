@@ -28,8 +28,14 @@ def micro_tables(rows):
     for case in cases:
         of_case = [row for row in rows if row["case"] == case]
         sample = of_case[0]
-        out.append(f"### {case}: {sample['mib']} MiB, of them {sample['mib'] // sample['overcommit']} MiB uncompressed\n")
-        out.append("| phase | mode | us/op | of zram | spread | CPU us/op | p50 us | p99 us | p99.9 us | major faults |")
+        out.append(
+            f"### {case}: {sample['mib']} MiB, "
+            f"of them {sample['mib'] // sample['overcommit']} MiB uncompressed\n"
+        )
+        out.append(
+            "| phase | mode | us/op | of zram | spread | CPU us/op | p50 us | p99 us | p99.9 us "
+            "| major faults |"
+        )
         out.append("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
         for phase in dict.fromkeys(row["phase"] for row in of_case):
             of_phase = [row for row in of_case if row["phase"] == phase]
@@ -41,7 +47,8 @@ def micro_tables(rows):
                 tails = [median(row["runs"], key) / US for key in ("p50_ns", "p99_ns", "p999_ns")]
                 out.append(
                     f"| {phase} | {row['mode']} | {per_op(row) / US:.2f} | {ratio} | {spread(row):.0%} | "
-                    f"{per_op(row, 'cpu_ns') / US:.2f} | " + " | ".join(f"{tail:.1f}" for tail in tails)
+                    f"{per_op(row, 'cpu_ns') / US:.2f} | "
+                    + " | ".join(f"{tail:.1f}" for tail in tails)
                     + f" | {shown} |"
                 )
         out.append("")
@@ -52,7 +59,8 @@ def app_table(rows):
     if not rows:
         return ""
     out = [
-        "| application | limit | mode | seconds | of native | of zram | CPU s | p99 us | major faults | peak MiB |",
+        "| application | limit | mode | seconds | of native | of zram | CPU s | p99 us | major faults "
+        "| peak MiB |",
         "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for app in dict.fromkeys(row["app"] for row in rows):
@@ -60,13 +68,17 @@ def app_table(rows):
         native = next(median(row["runs"], "seconds") for row in of_app if row["mode"] == "native")
         for row in of_app:
             seconds = median(row["runs"], "seconds")
-            zram = [median(other["runs"], "seconds") for other in of_app
-                    if other["mode"] == "zram" and other["percent"] == row["percent"]]
+            zram = [
+                median(other["runs"], "seconds")
+                for other in of_app
+                if other["mode"] == "zram" and other["percent"] == row["percent"]
+            ]
             tail = [run["p99_us"] for run in row["runs"] if run.get("p99_us") is not None]
             out.append(
                 f"| {app} | {row['percent']} % | {row['mode']} | {seconds:.2f} | {seconds / native:.2f} | "
                 f"{f'{seconds / zram[0]:.2f}' if zram else '-'} | {median(row['runs'], 'cpu_seconds'):.2f} | "
-                f"{f'{statistics.median(tail):.0f}' if tail else '-'} | {median(row['runs'], 'major'):,.0f} | "
+                f"{f'{statistics.median(tail):.0f}' if tail else '-'} | "
+                f"{median(row['runs'], 'major'):,.0f} | "
                 f"{median(row['runs'], 'peak_mib'):.0f} |"
             )
     return "\n".join(out) + "\n"

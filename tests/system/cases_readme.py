@@ -11,7 +11,14 @@ from cases_stats import with_idle_program
 
 README = (REPOSITORY / "README.md").read_text()
 BUILD = pathlib.Path(TOOL).parent.parent
-EXPECTED = ["script/demo", "script/test", "coldpress run", "coldpress doctor", "coldpress stat"]
+EXPECTED = [
+    "script/demo",
+    "script/test",
+    "script/bench",
+    "coldpress run",
+    "coldpress doctor",
+    "coldpress stat",
+]
 
 
 def commands():
@@ -38,6 +45,8 @@ def readme_names_its_commands():
         check(not path.exists() or os.access(path, os.X_OK), f"{words[0]} is not executable")
     # The suite can not run itself. Its own first words, and what CI calls:
     check(call(["bash", "-n", str(REPOSITORY / "script/test")]).returncode == 0, "script/test")
+    # bench.tiny runs what it runs.
+    check(call([*line_for("script/bench"), "--help"], cwd=REPOSITORY).returncode == 0, "script/bench")
     check("script/test" in (REPOSITORY / ".ci/run").read_text(), ".ci/run does not call it")
 
 
@@ -102,9 +111,19 @@ int main() {{
     with tempfile.TemporaryDirectory() as directory:
         source = pathlib.Path(directory, "example.cc")
         source.write_text(program)
-        built = call([need_command("g++"), "-std=c++20", f"-I{REPOSITORY}/include", str(source),
-                      f"-L{BUILD}/lib", "-lcoldpress", f"-Wl,-rpath,{BUILD}/lib",
-                      "-o", str(source.with_suffix(""))])
+        built = call(
+            [
+                need_command("g++"),
+                "-std=c++20",
+                f"-I{REPOSITORY}/include",
+                str(source),
+                f"-L{BUILD}/lib",
+                "-lcoldpress",
+                f"-Wl,-rpath,{BUILD}/lib",
+                "-o",
+                str(source.with_suffix("")),
+            ]
+        )
         check(built.returncode == 0, f"{built.stderr}")
         ran = call([str(source.with_suffix(""))])
         check(ran.returncode == 0, f"{ran}")
