@@ -40,7 +40,7 @@ void report_exit() {
   if (config.root_pid != raw_syscall(SYS_getpid) || reported.exchange(true)) return;
   engine->refresh_gauges();
   if (!config.quiet) report(runtime::exit_line(engine->stats()));
-  if (config.stats_path[0] != 0 && !engine->ask(Engine::Request::kWriteStats)) {
+  if (config.stats_path[0] != 0 && !engine->ask_if_free(Engine::Request::kWriteStats)) {
     report(Text() << "can not write statistics to " << config.stats_path);
   }
 }

@@ -50,6 +50,7 @@ Result<Engine*> Engine::create(const Config& config, Mode mode, PageRange image)
 
 Status Engine::start() {
   if (auto status = open_all(-1, false); !status) return status;
+  pid_ = os::sys_getpid();
   running_.store(true);
   if (config_.fault_path == FaultPath::kSignal && !add_signal_engine(*this)) {
     return Error{Text() << "too many pagers on the signal path in one process"};
@@ -220,6 +221,16 @@ bool Engine::ask(Request request, PageIndex page) {
   post_and_wait(request);
   return request_answer_;
 }
+
+bool Engine::ask_if_free(Request request) {
+  if (!ask_mutex_.try_lock()) return false;
+  post_and_wait(request);
+  bool answer = request_answer_;
+  ask_mutex_.unlock();
+  return answer;
+}
+
+bool Engine::running() const { return running_.load() && pid_ == os::sys_getpid(); }
 
 void Engine::post_and_wait(Request request) {
   std::uint32_t ticket = answered_.ticket();

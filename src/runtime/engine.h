@@ -39,7 +39,8 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   memgroup::Group& group() { return group_; }
   const memgroup::Stats& stats() const { return *stats_; }
   const Config& config() const { return config_; }
-  bool running() const { return running_.load(); }
+  // Whether there is an engine in this process: not in the child of a fork that bypassed the C library.
+  bool running() const;
   // Whether ranges are registered (kProcess: the limit has been near).
   bool managing() const { return active_.load(); }
 
@@ -55,6 +56,8 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   // Has the monitor do something that needs the engine's descriptors, for a thread of the program, and waits.
   enum class Request : std::uint32_t { kNone, kServeFault, kWriteStats, kPrepareFork, kEndFork, kRemap };
   bool ask(Request request, PageIndex page = {});
+  // The same, unless somebody is asking, who may be this very thread, in a signal handler. false then, too.
+  bool ask_if_free(Request request);
   // Moves the mappings of a range to a fixed address, one by one, as mremap(2) with `flags` does. 0, an error
   // of the kernel's (then a part may have moved), or kNotOurs: the range was not one mapping to begin with.
   // To address 0: only looks.
@@ -152,12 +155,13 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   sync::Event answered_;
   int report_fd_ = -1;  // the file for --stats, opened early
 
+  long pid_ = 0;
+  bool fork_prepared_ = false;
   sync::Mutex fork_mutex_;
   sync::Mutex duty_mutex_;
   int fork_sockets_[2] = {-1, -1};  // in the program's table: [0] parent's end, [1] child's
   sync::Atomic<std::uint32_t> forking_thread_{0};
-  int duty_socket_ = -1;                  // in the engine's table; guarded by duty_mutex_
-  sync::Atomic<bool> fork_served_{true};  // false: somebody has to be on duty
+  int duty_socket_ = -1;  // in the engine's table; guarded by duty_mutex_
 };
 
 }  // namespace coldpress::runtime

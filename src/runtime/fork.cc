@@ -38,34 +38,35 @@ constexpr char kHere = 'H', kWhole = 'W', kTorn = 'T', kFilled = 'F';
 }  // namespace
 
 void Engine::before_fork() {
+  if (!running()) return;
   fork_mutex_.lock();
-  if (!running_.load()) return;
+  fork_prepared_ = true;
   fork_sockets_[0] = fork_sockets_[1] = -1;
+  gate_.close();
+  // Not before the gate is closed: the engine could become active in between.
   if (active_.load()) {
     if (!mmu_.main().has_fork_event()) {
       ask(Request::kPrepareFork);
+      gate_.close();  // at rest again
     } else if (!os::make_socket_pair(fork_sockets_)) {
       fork_sockets_[0] = fork_sockets_[1] = -1;  // no hand-over: the child will be filled
     }
   }
-  gate_.close();
   // Now that the engine is at rest, also the duty of the fork before this one has ended.
   forking_thread_.store(static_cast<std::uint32_t>(os::sys_gettid()));
-  fork_served_.store(false);
 }
 
 void Engine::after_fork_in_parent() {
-  if (running_.load()) {
-    memgroup::add_to(stats_->forks);
-    for (int& fd : fork_sockets_) {
-      if (fd >= 0) os::sys_close(fd);
-      fd = -1;
-    }
-    forking_thread_.store(0);
-    fork_served_.store(true);
-    gate_.open();
-    if (active_.load() && !mmu_.main().has_fork_event()) ask(Request::kEndFork);
+  if (!fork_prepared_) return;
+  memgroup::add_to(stats_->forks);
+  for (int& fd : fork_sockets_) {
+    if (fd >= 0) os::sys_close(fd);
+    fd = -1;
   }
+  forking_thread_.store(0);
+  gate_.open();
+  if (active_.load() && !mmu_.main().has_fork_event()) ask(Request::kEndFork);
+  fork_prepared_ = false;
   fork_mutex_.unlock();
 }
 
@@ -74,7 +75,7 @@ void Engine::after_fork_in_parent() {
 void Engine::fork_duty(vm::Worker& worker) {
   // Never sleep past a change of the gate here: it may open and close for the next fork at once, and that one
   // needs somebody on duty.
-  if (fork_served_.load() || forking_thread_.load() == 0 || !duty_mutex_.try_lock()) {
+  if (forking_thread_.load() == 0 || !duty_mutex_.try_lock()) {
     gate_.wait_open(kMillisecond);
     return;
   }
@@ -87,7 +88,8 @@ void Engine::fork_duty(vm::Worker& worker) {
     gate_.end();
     first_stashed = 0;
   };
-  while (gate_.closed() && !fork_served_.load()) {
+  // Also when one was served: it may have been of a fork that bypasses the C library, at the same moment.
+  while (gate_.closed() && forking_thread_.load() != 0) {
     os::Message fault;
     gate_.force_begin();
     bool is_fault = space_.take_message(worker, &fault);
@@ -102,7 +104,7 @@ void Engine::fork_duty(vm::Worker& worker) {
     if (first_stashed == 0 && worker.pending_count > 0) first_stashed = sync::now_ns();
     // The forking thread may wait for a lock of a thread that waits here.
     if (first_stashed != 0 && sync::now_ns() - first_stashed > kDelay) serve_stashed();
-    if (!fork_served_.load()) mmu_.wait_message(first_stashed != 0 ? kDelay / 4 : kMillisecond);
+    mmu_.wait_message(first_stashed != 0 ? kDelay / 4 : kMillisecond);
   }
   if (duty_socket_ >= 0) os::sys_close(duty_socket_);
   duty_socket_ = -1;
@@ -114,7 +116,6 @@ void Engine::on_fork(int child, bool calm, vm::Worker& worker) {
   int socket = std::exchange(duty_socket_, -1);
   serve_child(child, socket, calm, worker);
   if (socket >= 0) os::sys_close(socket);
-  fork_served_.store(true);
 }
 
 void Engine::serve_child(int child, int socket, bool calm, vm::Worker& worker) {
@@ -152,11 +153,9 @@ void Engine::serve_child(int child, int socket, bool calm, vm::Worker& worker) {
 }
 
 void Engine::after_fork_in_child() {
-  if (!running_.load()) {
-    new (&fork_mutex_) sync::Mutex;
-    return;
-  }
-  bool whole = gate_.at_rest();
+  if (!fork_prepared_) return;
+  // What a takeover needs may have gone with the privileges of this process; better to know before.
+  bool whole = gate_.at_rest() && os::LinuxMmu::can_open() && os::ProcessView::can_open();
   int socket = fork_sockets_[1];
   int main_fd = -1;
   if (active_.load() && socket >= 0) {
@@ -196,6 +195,10 @@ void Engine::start_afresh(int main_fd) {
     new (&fork_mutex_) sync::Mutex;
     new (&duty_mutex_) sync::Mutex;
     duty_socket_ = -1;
+    fork_prepared_ = false;
+    // Whoever had borrowed one is not in this process.
+    spare_free_.store((1u << kSpareWorkers) - 1);
+    for (auto& worker : spare_workers_) worker.pending_count = 0;
     forking_thread_.store(0);
     monitor_worker_.pending_count = 0;
     for (auto& worker : server_workers_) worker.pending_count = 0;  // faults of the parent's threads
@@ -229,6 +232,7 @@ void Engine::start_afresh(int main_fd) {
     stats_->same_filled_pages.store(gauges[1]);
     stats_->stored_bytes.store(gauges[2]);
   }
+  pid_ = os::sys_getpid();
   running_.store(true);
   // The gate is opened before the threads start: they are all there is.
   if (inherit) {

@@ -58,6 +58,8 @@ void Engine::monitor() {
       if (request_.load() != Request::kNone) {
         gate_.force_begin();
         answer_request();
+        // Whoever waits for a page that was put aside meanwhile may hold a lock that the fork needs.
+        if (active_.load()) space_.handle_pending(monitor_worker_);
         gate_.end();
       }
     }

@@ -50,21 +50,24 @@ bool Space::read_content(PageWord word, Worker& worker) {
 
 void Space::fork(int child, Worker& worker) {
   COLDPRESS_CHECK(fork_handler_ != nullptr);
-  constexpr int kTries = 500;
+  constexpr int kTries = 2000;
   std::size_t first = concurrent_count_;  // a fork within a fork keeps what is put aside already
-  for (int i = 0; i < kTries && concurrent_count_ < kMaxConcurrent; ++i) {
+  bool calm = false;
+  for (int waited = 0; waited < kTries && concurrent_count_ < kMaxConcurrent;) {
     os::Message message = mmu_->next_message();
     if (message.kind == os::MessageKind::kFault) {
       worker.put_aside(message.range.begin, message.write);
     } else if (message.kind != os::MessageKind::kNone) {
       concurrent_[concurrent_count_++] = message;
     } else if (!mmu_->changing()) {
+      calm = concurrent_count_ == 0;
       break;  // also the forking thread has seen that its message was taken
     } else {
+      ++waited;
       sync::sleep_ns(20000);
     }
   }
-  fork_handler_->on_fork(child, concurrent_count_ == 0, worker);
+  fork_handler_->on_fork(child, calm, worker);
   while (first < concurrent_count_) {
     os::Message message = concurrent_[first];
     for (std::size_t i = first + 1; i < concurrent_count_; ++i) concurrent_[i - 1] = concurrent_[i];
@@ -170,7 +173,12 @@ void Space::end_unseen_fork() {
 
 void Space::show_to_forks(bool shown) {
   sync::MutexLock lock(layout_);
-  for (std::size_t i = 0; i < regions_.count(); ++i) mmu_->hide_from_fork(regions_[i], !shown);
+  // By the kernel's view: a mapping that grew in place is hidden to its end, and the regions may not know.
+  for (PageIndex at{0}; at < kEndOfPages;) {
+    PageRange found[16];
+    std::size_t runs = mmu_->scan_registered({at, kEndOfPages}, found, &at);
+    for (std::size_t i = 0; i < runs; ++i) mmu_->hide_from_fork(found[i], !shown);
+  }
 }
 
 }  // namespace coldpress::vm

@@ -37,7 +37,9 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker) {
   if (paused_.load(sync::kRelaxed)) return false;
   bool urgent = group_->usage() >= group_->limit();
   std::uint32_t failures = 0;
+  std::size_t pending = worker.pending_count;
   while (group_->usage() > target) {
+    if (worker.pending_count > pending) return true;  // threads wait for what was put aside on the way
     if (reclaim_step(urgent, worker)) {
       failures = 0;
       hopeless_pause_ns_.store(0, sync::kRelaxed);
@@ -114,7 +116,7 @@ Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all
   swap::GroupId group = frames_.take_hole();
   if (!group) return {};
   std::uint32_t filled = 0, captured = 0;
-  bool wrapped = false, stop = false;
+  bool wrapped = false, stop = false, interrupted = false;
   PageIndex start = hand;
   while (!stop && filled < kGroupFrames) {
     sync::MutexLock lock(layout_);
@@ -164,7 +166,9 @@ Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all
           hand = page;
           continue;
         }
-        stop = !capture_run(page, length, group, filled);
+        MoveStatus ended = capture_run(page, length, group, filled);
+        stop = ended != MoveStatus::kDone;
+        interrupted = ended == MoveStatus::kChanging;
         captured += filled - before;
         page = page + (filled > before ? filled - before : 1);
         hand = page;
@@ -176,18 +180,19 @@ Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all
   frames_.rest(group, sync::now_ns());
   captures_.fetch_add(captured, sync::kRelaxed);
   add_to(group_->stats().pgsteal, captured);
-  return {captured, stop};
+  return {captured, interrupted};
 }
 
-// Captures a run into the group's frames from `filled` on, as far as the kernel allows. false: stop here, a
-// layout message waits or memory ran out.
-bool Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupId group, std::uint32_t& filled) {
+// Captures a run into the group's frames from `filled` on, as far as the kernel allows. Not kDone: stop here,
+// a layout message waits (kChanging) or memory ran out.
+MoveStatus Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupId group,
+                              std::uint32_t& filled) {
   FrameId frame = group.first() + filled;
   swap::Entry entries[kGroupFrames];
   PageWord before[kGroupFrames];
   std::uint32_t shadow = shadow_now();
   pages = static_cast<std::uint32_t>(slots_.allocate({entries, pages}, frame));
-  if (pages == 0) return false;
+  if (pages == 0) return MoveStatus::kNoMemory;
   // Publish first (invariant 1 of space.h): whoever faults on a captured page finds its entry, locked.
   for (std::uint32_t i = 0; i < pages; ++i) {
     PageTable::Word* word = table_.ensure(first + i);
@@ -199,7 +204,7 @@ bool Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupId grou
     before[i] = PageWord::from_raw(word->load(sync::kRelaxed));
     word->store(PageWord::entry(entries[i], before[i].backoff(), shadow).raw(), sync::kRelease);
   }
-  if (pages == 0) return false;
+  if (pages == 0) return MoveStatus::kNoMemory;
   MoveResult result = mmu_->capture(first, frame, pages);
   if (result.moved == 0 && result.status == MoveStatus::kMismatch && pages > 1) {
     result = mmu_->capture(first, frame, 1);  // the run crosses mappings
@@ -214,24 +219,24 @@ bool Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupId grou
     slots_.unlock_and_free(entries[i]);
   }
   filled += result.moved;
-  if (result.moved > 0) return true;
+  if (result.moved > 0) return MoveStatus::kDone;
   switch (result.status) {
     case MoveStatus::kBusy:
       add_to(group_->stats().pgscan_busy);
       leave_alone(first, kBusySkip);
-      return true;
+      return MoveStatus::kDone;
     case MoveStatus::kMismatch:
       leave_alone(first, PageWord::kMaxSkip);
-      return true;
+      return MoveStatus::kDone;
     case MoveStatus::kHole:
     case MoveStatus::kGone:
-      return true;
+      return MoveStatus::kDone;
     case MoveStatus::kExists:
       // Somebody populated the engine's frames (mlockall): empty those that this group has not used yet.
       mmu_->release(group.first(), ~0u << filled);
-      return false;
+      return MoveStatus::kExists;
     default:
-      return false;
+      return result.status;
   }
 }
 
@@ -296,6 +301,11 @@ bool Space::give_back(FrameId frame, swap::FrameOwner owner) {
     return true;
   }
   Outcome outcome = put_back(page, word, slot, PageWord::native(word.backoff(), kIncompressibleSkip));
+  if (outcome == Outcome::kGone && !mmu_->changing()) {
+    // No message is to come for it: nobody can ask for this page any more.
+    store_word(page, PageWord());
+    drop_entry(word.entry());
+  }
   return outcome == Outcome::kDone || outcome == Outcome::kGone;
 }
 
@@ -312,6 +322,7 @@ std::uint64_t Space::page_out(PageRange range, Worker& worker) {
     }
     if (now.pages == 0 && !now.interrupted) break;
     if (now.interrupted) drain_messages(worker);
+    handle_pending(worker);
   }
   return captured;
 }

@@ -25,10 +25,12 @@ bool Space::adopt(PageRange range) {
   while (!range.empty()) {
     PageRange known = intersect(regions_.at_or_after(range.begin), range);
     PageRange part{range.begin, known.empty() ? range.end : known.begin};
-    if (!part.empty()) {
+    // Registered already, and its message still to come: somebody is being moved there. A later pass finds
+    // it.
+    if (!part.empty() && !(mmu_->changing() && any_registered(part))) {
       if (!mmu_->register_range(part)) return false;
       add_to(group_->stats().adoptions);
-      mmu_->hide_from_fork(part, true);
+      mmu_->hide_from_fork(part, !paused_.load());  // paused: a fork is about to happen
       // The caller's view of the mappings may be old and the part have holes, where anything may be mapped
       // next.
       for (PageIndex at = part.begin; at < part.end;) {
@@ -42,6 +44,12 @@ bool Space::adopt(PageRange range) {
     range.begin = known.empty() ? range.end : known.end;
   }
   return true;
+}
+
+bool Space::any_registered(PageRange range) {
+  PageRange found[1];
+  PageIndex scanned_to;
+  return mmu_->scan_registered(range, found, &scanned_to) != 0;
 }
 
 void Space::forget(PageRange range) {

@@ -96,11 +96,7 @@ class Space {
   void forget(PageRange range) EXCLUDES(layout_);
   bool managed(PageRange range) EXCLUDES(layout_);
   // Whether the kernel has the page registered here.
-  bool knows(PageIndex page) {
-    PageRange found[1];
-    PageIndex scanned_to;
-    return mmu_->scan_registered({page, page + 1}, found, &scanned_to) != 0;
-  }
+  bool knows(PageIndex page) { return any_registered({page, page + 1}); }
 
   // --- faults and messages
   // Takes at most one message. A fault is returned in *fault (true) to be handled by the caller; layout
@@ -139,6 +135,8 @@ class Space {
   const PageTable& pages() const { return table_; }
 
  private:
+  bool any_registered(PageRange range);
+
   enum class Outcome { kDone, kAgain, kChanging, kSlotBusy, kNoMemory, kGone };
   // What was found when a page's bytes were made ready, outside the layout mutex, in the worker's page
   // buffer.
@@ -194,7 +192,7 @@ class Space {
   };
   Captured capture_batch(PageRange within, PageIndex& hand, bool all) EXCLUDES(layout_);
   Captured capture_next() EXCLUDES(layout_);
-  bool capture_run(PageIndex first, std::uint32_t pages, swap::GroupId group, std::uint32_t& filled)
+  os::MoveStatus capture_run(PageIndex first, std::uint32_t pages, swap::GroupId group, std::uint32_t& filled)
       REQUIRES(layout_);
   bool compress_group(swap::GroupId group, Worker& worker) EXCLUDES(layout_);
   bool give_back(FrameId frame, swap::FrameOwner owner) EXCLUDES(layout_);

@@ -10,9 +10,12 @@ from harness import (
     check_held,
     compare_under_limits,
     expect_line,
+    need_command,
+    need_root,
     program,
     run,
     run_limited,
+    run_line,
     say,
     tool_lines,
 )
@@ -172,3 +175,38 @@ def quiet_under():
         ]
         print(f"AnonHugePages: native {huge[0]} kB, limited {huge[1]} kB")
         check(huge[0] == huge[1], f"AnonHugePages: native {huge[0]} kB, limited {huge[1]} kB")
+
+
+@case(timeout_s=240, serial=True)
+def fork_tree_unprivileged():
+    """Without CAP_SYS_PTRACE the kernel does not tell of forks: everything is brought back before each."""
+    need_root()
+    words = [need_command("setpriv"), "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]
+    native = run([program("fork_tree"), "80"])
+    check(native.status == 0, f"native run failed: {native.describe()}")
+    limit = native.watcher.peak // 2
+    outcome = run([*words, *run_line(limit, [program("fork_tree"), "80"], ["--quiet"])])
+    check(outcome.status == 0, outcome.describe())
+    check(outcome.last_line() == native.last_line(), outcome.describe())
+
+
+DROP_AND_FORK = """
+import os
+pages = [os.urandom(8) * 512 for _ in range(16000)]
+os.setresuid(65534, 65534, 65534)
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if all(page == page[:8] * 512 for page in pages) else 1)
+    assert os.waitpid(child, 0)[1] == 0, "the child"
+assert all(page == page[:8] * 512 for page in pages)
+print("whole")
+"""
+
+
+@case(timeout_s=120)
+def fork_after_dropping_privileges():
+    """Such a child may not open an engine of its own; it is whole all the same."""
+    need_root()
+    outcome = run(run_line(32 * MIB, ["/usr/bin/python3", "-c", DROP_AND_FORK], ["--quiet"]))
+    check(outcome.status == 0 and outcome.last_line() == b"whole", outcome.describe())

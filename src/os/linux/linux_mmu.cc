@@ -29,6 +29,15 @@ bool LinuxMmu::open_helpers() {
   return pagemap_ >= 0 && interrupt_ >= 0;
 }
 
+bool LinuxMmu::can_open() {
+  Userfault probe;
+  long pagemap = sys_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+  if (pagemap >= 0) sys_close(static_cast<int>(pagemap));
+  bool opened = pagemap >= 0 && probe.open({.events = false});
+  probe.close();
+  return opened;
+}
+
 bool LinuxMmu::belongs_to_this_process(int main_fd) const {
   Userfault probe;
   probe.adopt(main_fd, true);

@@ -39,6 +39,8 @@ class LinuxMmu final : public Mmu {
   void descriptors(int (&fds)[4]) const;
   // Whether the calling thread's file table still holds the userfaultfd under its number.
   bool usable_here() const;
+  // Whether this process may open what reopen_after_fork() needs; it may have given up the right.
+  static bool can_open();
   // Whether `main_fd` is a userfaultfd of the calling process (an inherited one speaks of its parent).
   bool belongs_to_this_process(int main_fd) const;
   // Makes every present and future wait_message() return at once.

@@ -71,6 +71,13 @@ bool ProcessView::open() {
   return statm_ >= 0 && maps_ >= 0 && tasks_ >= 0;
 }
 
+bool ProcessView::can_open() {
+  ProcessView view;
+  bool opened = view.open();
+  view.close();
+  return opened;
+}
+
 void ProcessView::close() {
   if (statm_ >= 0) sys_close(statm_);
   if (maps_ >= 0) sys_close(maps_);

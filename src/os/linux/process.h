@@ -27,6 +27,8 @@ class ProcessView {
  public:
   // false: /proc is not there.
   bool open();
+  // Whether open() would do in this process.
+  static bool can_open();
   void close();
   void descriptors(int (&fds)[3]) const {
     fds[0] = statm_;
