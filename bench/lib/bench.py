@@ -174,7 +174,7 @@ def main():
         result["apps"], skipped = Apps(args.build, progress).all(args.quick, args.tiny)
         result["left_out"].update(skipped)
     path = output / "result.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path.write_text(json.dumps(result, separators=(",", ":")) + "\n")
     text = markdown(result, draw(result, output))
     (output / "README.md").write_text(text)
     print(text)

@@ -112,7 +112,7 @@ void Space::unmap(PageRange range) {
     if (!old.any) {
       forget_gone(part);
     } else if (newcomer_left(part) && old.may_move) {
-      forget_part(part);
+      set_aside(part);
     } else {
       overtaken_.take_words(old.number, part, [&](PageIndex, PageWord word) NO_THREAD_SAFETY_ANALYSIS {
         drop_entry(word.entry());
@@ -143,10 +143,17 @@ void Space::remap(PageRange from, PageIndex to) {
     } else if (speaks_of_newcomer(old, part, to_part)) {
       move_words(part, to_part);
     } else {
-      overtaken_.take_words(old.number, part, [&](PageIndex page, PageWord word) NO_THREAD_SAFETY_ANALYSIS {
+      std::uint32_t number = old.number;
+      if (!overtaken_.arrived_then(old.number, to_part) && !regions_.contains({part.begin, part.begin + 1})) {
+        // Not where the old content could go, and whoever came next was set aside: it is theirs.
+        Overtaken::Found next = overtaken_.oldest(part, old.number);
+        part = next.range;
+        if (next.any) number = next.number;
+      }
+      overtaken_.take_words(number, part, [&](PageIndex page, PageWord word) NO_THREAD_SAFETY_ANALYSIS {
         place_word(to + (page - from.begin), word);
       });
-      overtaken_.has_moved(old.number, part);
+      overtaken_.has_moved(number, part);
     }
     rest.begin = part.end;
   }
@@ -245,6 +252,18 @@ bool Space::newcomer_left(PageRange& part) {
   bool left = part.begin < registered[0].begin;
   part.end = left ? registered[0].begin : registered[0].end;
   return left;
+}
+
+// An unmap that could be of the old content or of the newcomer, who has left too, and may have moved. Nothing
+// is dropped: the next move tells by where it goes, and what is left then goes when all is calm.
+void Space::set_aside(PageRange range) {
+  overtaken_.next_move();
+  COLDPRESS_CHECK(overtaken_.add(range, true) && gone_lately_.add(range));
+  take_words(range, [&](PageIndex page, PageWord word) NO_THREAD_SAFETY_ANALYSIS {
+    if (word.is_entry()) COLDPRESS_CHECK(overtaken_.keep(page, word));
+  });
+  regions_.remove(range);
+  pinned_.remove(range);
 }
 
 void Space::forget_part(PageRange range) {

@@ -35,17 +35,19 @@ bool Overtaken::keep(PageIndex page, PageWord word) {
   return true;
 }
 
-Overtaken::Found Overtaken::oldest(PageRange range) const {
+Overtaken::Found Overtaken::oldest(PageRange range, std::uint32_t after) const {
   Found found;
   found.range = range;
   for (std::size_t i = 0; i < count_; ++i) {
     const Record& record = records_[i];
-    if (!record.range.contains(range.begin) || (found.any && found.number <= record.number)) continue;
+    if (record.number <= after || !record.range.contains(range.begin)) continue;
+    if (found.any && found.number <= record.number) continue;
     found = {true, record.number, record.may_move, found.range};
   }
   // The answer ends where its record does, or an older one begins; without one, where any begins.
   for (std::size_t i = 0; i < count_; ++i) {
     const Record& record = records_[i];
+    if (record.number <= after) continue;
     if (found.any && record.number == found.number && record.range.contains(range.begin)) {
       if (record.range.end < found.range.end) found.range.end = record.range.end;
     } else if (range.begin < record.range.begin && record.range.begin < found.range.end &&

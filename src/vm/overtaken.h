@@ -46,8 +46,8 @@ class Overtaken {
     bool may_move = false;
     PageRange range;  // from where it was asked to where the answer ends
   };
-  // The oldest record of the first page of `range`.
-  Found oldest(PageRange range) const;
+  // The oldest record of the first page of `range`, of those with numbers above `after`.
+  Found oldest(PageRange range, std::uint32_t after = 0) const;
 
   bool arrived_then(std::uint32_t number, PageIndex page) const;
 
