@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 
-from kernel import Group, Killed, Missing, Zram, Zswap
+from kernel import KILLED, Ended, Group, Missing, Zram, Zswap
 from restore import Guardian
 
 HERE = pathlib.Path(__file__).resolve().parent.parent / "apps"
@@ -129,11 +129,13 @@ class Apps:
                         app.client, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
                     )
                     if client.returncode != 0 and enter and process.poll() == -signal.SIGKILL:
-                        raise Killed
+                        raise Ended(KILLED)
                     if client.returncode != 0:
                         raise RuntimeError(f"{app.name}, {mode}: {client.stderr.strip()[-500:]}")
                     told = json.loads(client.stdout)
                 _, error = process.communicate(timeout=RUN_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                raise Ended(f"not done after {RUN_TIMEOUT_S} s") from None
             finally:
                 process.kill()
                 process.wait()
@@ -141,7 +143,7 @@ class Apps:
             peak.done = True
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             if process.returncode == -signal.SIGKILL and enter:
-                raise Killed
+                raise Ended(KILLED)
             if process.returncode != 0:
                 raise RuntimeError(f"{app.name}, {mode}: exit {process.returncode}: {error.decode()[-500:]}")
             output.seek(0)
@@ -156,10 +158,26 @@ class Apps:
                 result["major"] = json.loads(stats.read_text())["pgmajfault"]
             return result, output.read() if not app.client else b""
 
+    def quiet(self, quick, tiny):
+        """What a limit costs that is never near: native and run in turn, with four times the memory."""
+        rows = []
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+            for app in applications(directory, quick, tiny, self.progress):
+                runs = {"native": [], "run-thread": []}
+                first, _ = self.run(app, "native", 0)
+                limit = max(int(first["peak_mib"] * 4), 64) << 20
+                for repeat in range(2 if tiny else 7):
+                    # Who goes first changes, so that neither always finds warmer caches.
+                    for mode in sorted(runs, reverse=repeat % 2 == 1):
+                        self.progress(f"quiet {repeat + 1}: {app.name}: {mode}")
+                        runs[mode].append(self.run(app, mode, limit)[0])
+                rows.append({"app": app.name, "runs": runs})
+        return rows
+
     def all(self, quick, tiny):
         repeats = 1 if quick or tiny else 3
         percents = [80] if tiny else [100, 50] if quick else PERCENTS
-        rows, skipped, killed = [], {}, {}
+        rows, skipped, ended = [], {}, {}
         with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
             for app in applications(directory, quick, tiny, self.progress):
                 self.progress(f"apps: {app.name}: native")
@@ -180,17 +198,15 @@ class Apps:
                     runs = {}
                     for repeat in range(repeats):
                         for mode in MODES:
-                            if mode in skipped:
+                            name = f"{mode}, {app.name} at {percent} %"
+                            if mode in skipped or any("not done" in reason for reason in ended.get(name, [])):
                                 continue
                             self.progress(f"apps {repeat + 1}/{repeats}: {app.name} at {percent} %: {mode}")
                             try:
                                 result, output = self.run(app, mode, limit)
-                            except Killed:
-                                name = f"{mode}, {app.name} at {percent} %"
-                                self.progress(
-                                    f"{name}: ended by the kernel's OOM killer: this run is left out"
-                                )
-                                killed[name] = killed.get(name, 0) + 1
+                            except Ended as reason:
+                                self.progress(f"{name}: {reason}: this run is left out")
+                                ended.setdefault(name, []).append(str(reason))
                                 continue
                             except Missing as reason:
                                 skipped[mode] = str(reason)
@@ -209,6 +225,6 @@ class Apps:
                         }
                         for mode, found in runs.items()
                     ]
-        for name, times in killed.items():
-            skipped[name] = f"ended by the kernel's OOM killer {times} of {repeats} times"
+        for name, reasons in ended.items():
+            skipped[name] = f"{reasons[0]} ({len(reasons)} of {repeats} times)"
         return rows, skipped

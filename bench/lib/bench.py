@@ -126,6 +126,8 @@ def markdown(result, pictures):
         out += ["## Parts", "", tables.parts_table(result["parts"])]
     if result.get("apps"):
         out += ["## Applications", "", tables.app_table(result["apps"])]
+    if result.get("quiet"):
+        out += ["## Far from the limit", "", tables.quiet_table(result["quiet"])]
     return "\n".join(out)
 
 
@@ -135,7 +137,7 @@ def main():
         "what",
         nargs="?",
         default="all",
-        choices=["micro", "kernel", "apps", "parts", "all"],
+        choices=["micro", "kernel", "apps", "quiet", "parts", "all"],
         help="micro: accesses in coldpress's modes; kernel: the same beside zram and zswap; apps; parts",
     )
     parser.add_argument("--quick", action="store_true", help="small and once: a few minutes")
@@ -173,6 +175,8 @@ def main():
     if args.what in ("apps", "all"):
         result["apps"], skipped = Apps(args.build, progress).all(args.quick, args.tiny)
         result["left_out"].update(skipped)
+    if args.what in ("quiet", "all"):
+        result["quiet"] = Apps(args.build, progress).quiet(args.quick, args.tiny)
     path = output / "result.json"
     path.write_text(json.dumps(result, separators=(",", ":")) + "\n")
     text = markdown(result, draw(result, output))

@@ -19,8 +19,12 @@ class Missing(Exception):
     """Why a comparison is left out."""
 
 
-class Killed(Exception):
-    """A program, by the kernel: it happens to a cgroup at its limit though swap is free, not on every run."""
+class Ended(Exception):
+    """A run that did not come to its end, and why."""
+
+
+# It happens to a cgroup at its limit though swap is free, and not on every run.
+KILLED = "ended by the kernel's OOM killer"
 
 
 def need_root():

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 
-from kernel import Group, Killed, Missing, Zram, Zswap
+from kernel import KILLED, Ended, Group, Missing, Zram, Zswap
 from restore import Guardian
 
 PHASES = "seq.read,rand.read,rand.write,seq.write,zipf.read,shift.read"
@@ -147,12 +147,14 @@ class Micro:
             sampler.start()
             try:
                 out, error = process.communicate(timeout=RUN_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                raise Ended(f"not done after {RUN_TIMEOUT_S} s") from None
             finally:
                 process.kill()
                 process.wait()
             memory = sampler.series()
             if process.returncode == -signal.SIGKILL and device:
-                raise Killed
+                raise Ended(KILLED)
             if process.returncode != 0:
                 raise RuntimeError(
                     f"{mode}, {case.title()}: exit {process.returncode}: {error.strip()[-500:]}"
@@ -179,7 +181,7 @@ class Micro:
 
     def all(self, quick, tiny, modes=MODES):
         """A list of {case, mode, phase, runs: [...]}, and what was left out with the reason."""
-        results, memories, skipped, pools, killed = {}, [], {}, {}, {}
+        results, memories, skipped, pools, ended = {}, [], {}, {}, {}
         repeats = 1 if tiny else 2 if quick else 3
         todo = cases(quick, tiny)
         for repeat in range(repeats):
@@ -190,9 +192,10 @@ class Micro:
                     self.progress(f"micro {repeat + 1}/{repeats}: {case.title()}: {mode}")
                     try:
                         lines, memory, whole = self.run(mode, case, 1, pools.get(case, self.guess(case)))
-                    except Killed:
-                        self.progress(f"{mode}: ended by the kernel's OOM killer: this run is left out")
-                        killed[f"{mode}, {case.title()}"] = killed.get(f"{mode}, {case.title()}", 0) + 1
+                    except Ended as reason:
+                        name = f"{mode}, {case.title()}"
+                        self.progress(f"{name}: {reason}: this run is left out")
+                        ended.setdefault(name, []).append(str(reason))
                         continue
                     except Missing as reason:
                         skipped[mode] = str(reason)
@@ -207,8 +210,8 @@ class Micro:
                         memories.append(
                             {"case": case.title(), "mode": mode, "kib": memory, "counters": whole}
                         )
-        for name, times in killed.items():
-            skipped[name] = f"ended by the kernel's OOM killer {times} of {repeats} times"
+        for name, reasons in ended.items():
+            skipped[name] = f"{reasons[0]} ({len(reasons)} of {repeats} times)"
         rows = [
             {"case": case.title(), **dataclasses.asdict(case), "mode": mode, "phase": phase, "runs": runs}
             for (case, mode, phase), runs in results.items()

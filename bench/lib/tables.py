@@ -84,6 +84,27 @@ def app_table(rows):
     return "\n".join(out) + "\n"
 
 
+def quiet_table(rows):
+    if not rows:
+        return ""
+    out = [
+        "Far from the limit, native and `coldpress run` in turn:",
+        "",
+        "| application | native s | run s | of native | spread of native | CPU of native |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        native, limited = (row["runs"][mode] for mode in ("native", "run-thread"))
+        seconds = [run["seconds"] for run in native]
+        cpu = median(limited, "cpu_seconds") / median(native, "cpu_seconds")
+        out.append(
+            f"| {row['app']} | {statistics.median(seconds):.3f} | {median(limited, 'seconds'):.3f} | "
+            f"{median(limited, 'seconds') / statistics.median(seconds):.3f} | "
+            f"{(max(seconds) - min(seconds)) / statistics.median(seconds):.1%} | {cpu:.3f} |"
+        )
+    return "\n".join(out) + "\n"
+
+
 def parts_table(rows):
     if not rows:
         return ""
