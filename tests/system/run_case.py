@@ -8,7 +8,8 @@ $COLDPRESS, the test programs are in $COLDPRESS_TEST_PROGRAMS.
 import sys
 
 import harness
-import cases_bench  # noqa: F401  (importing registers the cases)
+import cases_aging  # noqa: F401  (importing registers the cases)
+import cases_bench  # noqa: F401
 import cases_content  # noqa: F401
 import cases_corruption  # noqa: F401
 import cases_doctor  # noqa: F401

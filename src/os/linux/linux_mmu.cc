@@ -1,6 +1,13 @@
+// What a move says can not be taken at its word. When the accessed bit of a page changes while the page is
+// being moved (the kernel's reclaim ages pages, DAMON does, MADV_COLD does), the kernel starts over.
+// UFFDIO_MOVE as rewritten for Linux 6.18 then forgets that its second try succeeded: it tries once more,
+// finds the page that it has just put there in its way, and answers EEXIST, or the number of pages before
+// this one. So wherever the answer is short, what happened is read from the frames, which nobody else changes
+// meanwhile (docs/bugs.md, "Moved, and said to be in the way").
 #include "os/linux/linux_mmu.h"
 
 #include <bit>
+#include <cstring>
 
 #include "os/linux/syscalls.h"
 #include "os/linux/uffd_abi.h"
@@ -8,7 +15,19 @@
 namespace coldpress::os {
 namespace {
 constexpr std::uint32_t kTrashPages = 32;
+
+bool may_have_moved_more(const MoveResult& result, std::uint32_t pages) {
+  return result.status == MoveStatus::kExists || (result.moved > 0 && result.moved < pages);
 }
+
+MoveResult moved(std::uint32_t done, std::uint32_t pages) {
+  return {done, done == pages ? MoveStatus::kDone : MoveStatus::kChanging};
+}
+
+bool is_zero(const std::byte* page) {
+  return page[0] == std::byte{0} && std::memcmp(page, page + 1, kPageBytes - 1) == 0;
+}
+}  // namespace
 
 Status LinuxMmu::init(const LinuxMmuOptions& options) {
   options_ = options;
@@ -134,6 +153,7 @@ std::uint32_t LinuxMmu::release(FrameId first, std::uint32_t mask) {
       *page = *page;
       result = trash_owner_.move(trash_, frame_address(first + bit), 1);
     }
+    if (may_have_moved_more(result, run)) result.moved = leading_holes(first + bit, run);
     std::uint32_t done = result.moved;
     if (done == 0 && result.status == MoveStatus::kHole) done = 1;  // already empty
     std::uint32_t done_mask = done >= 32 ? ~0u : ((1u << done) - 1) << bit;
@@ -141,7 +161,7 @@ std::uint32_t LinuxMmu::release(FrameId first, std::uint32_t mask) {
     if (done == 0) done_mask = 1u << bit;  // could not: keep it, go on
     mask &= ~done_mask;
     if (result.moved > 0) {
-      sys_madvise(reinterpret_cast<void*>(trash_), std::size_t{result.moved} << kPageShift, MADV_DONTNEED);
+      sys_madvise(reinterpret_cast<void*>(trash_), std::size_t{run} << kPageShift, MADV_DONTNEED);
     }
   }
   return released;
@@ -150,11 +170,40 @@ std::uint32_t LinuxMmu::release(FrameId first, std::uint32_t mask) {
 bool LinuxMmu::register_range(PageRange range) { return main_.register_missing(range) == MoveStatus::kDone; }
 
 MoveResult LinuxMmu::capture(PageIndex first, FrameId into, std::uint32_t pages) {
-  return main_.move(frame_address(into), first.address(), pages);
+  MoveResult result = main_.move(frame_address(into), first.address(), pages);
+  if (!may_have_moved_more(result, pages)) return result;
+  // The frames were holes, or all zero (populated by mlockall). If the last pages that moved are zeros, they
+  // are not counted: their places read zero without them.
+  PageRange frames{page_of(frame_address(into)), page_of(frame_address(into + pages))};
+  std::uint32_t arrived = result.moved;
+  for (PageIndex at = frames.begin + arrived; at < frames.end;) {
+    PageRange found[8];
+    std::size_t runs = scan_present({at, frames.end}, pages, found, &at);
+    for (std::size_t i = 0; i < runs; ++i) {
+      for (PageIndex frame = found[i].begin; frame < found[i].end; frame = frame + 1) {
+        auto index = static_cast<std::uint32_t>(frame - frames.begin);
+        if (!is_zero(frame_data(into + index))) arrived = index + 1;
+      }
+    }
+  }
+  return arrived > result.moved ? moved(arrived, pages) : result;
 }
 
 MoveResult LinuxMmu::install(PageIndex first, FrameId from, std::uint32_t pages) {
-  return main_.move(first.address(), frame_address(from), pages);
+  MoveResult result = main_.move(first.address(), frame_address(from), pages);
+  if (!may_have_moved_more(result, pages)) return result;
+  std::uint32_t left = leading_holes(from, pages);
+  if (left <= result.moved) return result;
+  main_.wake({first + result.moved, first + left});
+  return moved(left, pages);
+}
+
+std::uint32_t LinuxMmu::leading_holes(FrameId first, std::uint32_t frames) const {
+  PageRange range{page_of(frame_address(first)), page_of(frame_address(first + frames))};
+  PageRange present[1];
+  PageIndex scanned_to;
+  if (scan(range, abi::kPagePresent, 0, 1, present, &scanned_to) == 0) return frames;
+  return static_cast<std::uint32_t>(present[0].begin - range.begin);
 }
 
 MoveResult LinuxMmu::install_copy(PageIndex first, const std::byte* from, std::uint32_t pages) {

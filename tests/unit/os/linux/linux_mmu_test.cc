@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <thread>
 
 #include "os/linux/engine_memory.h"
@@ -79,10 +80,55 @@ TEST_F(LinuxMmuTest, CaptureRefusesHolesAndUsedFrames) {
   manage(0, 4);
   EXPECT_EQ(mmu_.capture(page(10), FrameId{0}, 1).status, MoveStatus::kHole);
   ASSERT_EQ(mmu_.capture(page(0), FrameId{0}, 1).moved, 1u);
-  EXPECT_EQ(mmu_.capture(page(1), FrameId{0}, 1).status, MoveStatus::kExists);
+  *mmu_.frame_data(FrameId{1}) = std::byte{0};  // as mlockall() would
+  EXPECT_EQ(mmu_.capture(page(1), FrameId{1}, 1).status, MoveStatus::kExists);
   EXPECT_EQ(mmu_.install(page(1), FrameId{0}, 1).status, MoveStatus::kExists);
   EXPECT_EQ(mmu_.install(page(0), FrameId{0}, 1).moved, 1u);
   EXPECT_TRUE(all_bytes(area_.data(0), 1));
+}
+
+// The accessed bits of pages go while they move. Every answer must be what happened.
+TEST_F(LinuxMmuTest, MovesAreCountedRightWhilePagesAge) {
+  manage(0, 32);
+  auto value = [](std::uint32_t i) { return i == 5 || i == 6 || i == 31 ? 0 : i + 1; };
+  for (std::uint32_t i : {5u, 6u, 31u}) std::memset(area_.data(i), 0, kPageBytes);
+  std::atomic<bool> stop{false};
+  std::thread ager([&] {
+    while (!stop) {
+      madvise(area_.data(), 32 * kPageBytes, MADV_COLD);
+      madvise(mmu_.frame_data({0}), 32 * kPageBytes, MADV_COLD);
+    }
+  });
+  auto touch = [](const std::byte* page) { (void)*const_cast<const volatile std::byte*>(page); };
+  for (int round = 0; round < 3000 && !HasFailure(); ++round) {
+    std::uint32_t out = 0, back = 0;
+    while (out < 32 && !HasFailure()) {
+      for (std::uint32_t i = out; i < 32; ++i) {
+        if (present({page(i), page(i + 1)}) == 0) {
+          // Zeros at the end of what moved are not counted: their place reads zero without them.
+          EXPECT_EQ(value(i), 0u) << i;
+          mmu_.release({i}, 1);
+          mmu_.fill_zero(page(i), 1, true);
+        }
+        touch(area_.data(i));
+      }
+      MoveResult result = mmu_.capture(page(out), {out}, 32 - out);
+      out += result.moved;
+      EXPECT_EQ(present({page(0), page(out)}), 0u);
+      EXPECT_TRUE(result.status != MoveStatus::kExists || value(out) == 0);
+    }
+    while (back < 32 && !HasFailure()) {
+      for (std::uint32_t i = back; i < 32; ++i) touch(mmu_.frame_data({i}));
+      MoveResult result = mmu_.install(page(back), {back}, round % 2 == 0 ? 32 - back : 1);
+      EXPECT_NE(result.status, MoveStatus::kExists);
+      back += result.moved;
+      EXPECT_EQ(populated_frames(), 32 - back);
+    }
+    for (std::uint32_t i = 0; i < 32 && !HasFailure(); ++i)
+      EXPECT_TRUE(all_bytes(area_.data(i), value(i))) << i;
+  }
+  stop = true;
+  ager.join();
 }
 
 TEST_F(LinuxMmuTest, InstallCopyBringsAPageFromAnywhere) {
