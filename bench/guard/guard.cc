@@ -27,7 +27,7 @@ class Machine {
       testing::PageContent content = testing::make_content(testing::ContentKind::kCompressible, page.value);
       COLDPRESS_CHECK(sim_.write(page, 0, content.data(), kPageBytes) == os::Access::kOk);
     }
-    COLDPRESS_CHECK(space_.adopt(range_));
+    COLDPRESS_CHECK(space_.adopt(range_, worker_) == vm::Space::Adopted::kYes);
   }
   std::uint64_t evict() { return space_.page_out(range_, worker_); }
   void fault() {

@@ -52,8 +52,13 @@ Region Pager::map(std::size_t bytes) {
   if (data == nullptr) return region;
   PageIndex first = page_of(reinterpret_cast<std::uint64_t>(data));
   PageRange range{first, first + bytes / kPageBytes};
-  bool adopted = implementation_->operate([&](vm::Space& space, vm::Worker&) { return space.adopt(range); });
-  if (!adopted) {
+  using Adopted = vm::Space::Adopted;
+  Adopted adopted;
+  do {
+    adopted = implementation_->operate(
+        [&](vm::Space& space, vm::Worker& worker) { return space.adopt(range, worker); });
+  } while (adopted == Adopted::kLater);
+  if (adopted == Adopted::kRefused) {
     os::sys_munmap(data, bytes);
     return region;
   }

@@ -71,7 +71,7 @@ class Mmu {
   virtual bool changing() { return false; }
 
   // --- moving pages; each works on a run and stops at the first page that can not be done
-  // capture: the frames must be holes; kExists says that the program has populated them, with zeros (mlockall).
+  // capture: the frames must be holes; kExists: the program has populated them, with zeros (mlockall).
   virtual MoveResult capture(PageIndex first, FrameId into, std::uint32_t pages) = 0;
   virtual MoveResult install(PageIndex first, FrameId from, std::uint32_t pages) = 0;
   virtual MoveResult install_copy(PageIndex first, const std::byte* from, std::uint32_t pages) = 0;

@@ -135,7 +135,7 @@ void Engine::adopt_everything() {
   std::int64_t now = sync::now_ns();
   if (now - adopted_at_ < kPause) return;
   std::size_t blocks = 0;
-  bool have_blocks = false;
+  bool have_blocks = false, later = false;
   // The C library's own variables (its .bss is an anonymous mapping without a name) are read by the memcpy()
   // that the engine itself uses: out, they would stop it for ever.
   char library[256] = {};
@@ -167,7 +167,7 @@ void Engine::adopt_everything() {
     bool guarded = guard.end == mapping.range.begin && guard.pages() <= kMaxGuardPages;
     guard = {};
     if (mapping.range.begin == library_end || guarded) return;
-    if (space_.managed(mapping.range)) return;  // whole; what overlaps in part is adopted in part
+    if (later || space_.managed(mapping.range)) return;  // whole; what overlaps in part is adopted in part
     if (!have_blocks) {
       blocks = view_.thread_blocks({thread_blocks_, 4096});
       have_blocks = true;
@@ -175,7 +175,7 @@ void Engine::adopt_everything() {
     for (std::size_t i = 0; i < blocks; ++i) {
       if (mapping.range.contains(page_of(thread_blocks_[i]))) return;
     }
-    space_.adopt(mapping.range);
+    later = space_.adopt(mapping.range, monitor_worker_) == vm::Space::Adopted::kLater;
   });
   adopted_at_ = sync::now_ns();
 }

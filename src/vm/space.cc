@@ -18,17 +18,32 @@ bool Space::init(MemorySource& source, os::Mmu& mmu, memgroup::Group& group, con
          zswap_.init(source, group, options.pool_bytes, options.max_slots);
 }
 
-bool Space::adopt(PageRange range) {
-  sync::MutexLock lock(layout_);
-  // Only what is not managed yet (see layout.cc, order). Registration first: from here on every hole of the
-  // part faults to the engine, and every change of it is announced. Its page words are clean by invariant 4.
+Space::Adopted Space::adopt(PageRange range, Worker& worker) {
+  constexpr int kTries = 64;
+  for (int tries = 0; tries < kTries; ++tries) {
+    {
+      sync::MutexLock lock(layout_);
+      Adopted adopted = try_adopt(range);
+      if (adopted != Adopted::kLater) return adopted;
+    }
+    drain_messages(worker);
+    handle_pending(worker);  // threads wait for what was put aside on the way
+  }
+  return Adopted::kLater;
+}
+
+// Only what is not managed yet, and only while no change is under way: what is registered is what messages
+// that were not read yet are judged by (see layout.cc, order). The second question is about what was moved
+// here between the first one and the registration; its message must come first.
+Space::Adopted Space::try_adopt(PageRange range) {
   while (!range.empty()) {
     PageRange known = intersect(regions_.at_or_after(range.begin), range);
     PageRange part{range.begin, known.empty() ? range.end : known.begin};
-    // Registered already, and its message still to come: somebody is being moved there. A later pass finds
-    // it.
-    if (!part.empty() && !(mmu_->changing() && any_registered(part))) {
-      if (!mmu_->register_range(part)) return false;
+    if (!part.empty()) {
+      if (mmu_->changing()) return Adopted::kLater;
+      // From here on every hole of the part faults to the engine, and every change of it is announced. Its
+      // page words are clean by invariant 4.
+      if (!mmu_->register_range(part)) return Adopted::kRefused;
       add_to(group_->stats().adoptions);
       mmu_->hide_from_fork(part, !paused_.load());  // paused: a fork is about to happen
       // The caller's view of the mappings may be old and the part have holes, where anything may be mapped
@@ -36,14 +51,15 @@ bool Space::adopt(PageRange range) {
       for (PageIndex at = part.begin; at < part.end;) {
         PageRange found[16];
         std::size_t runs = mmu_->scan_registered({at, part.end}, found, &at);
+        if (mmu_->changing()) return Adopted::kLater;
         for (std::size_t i = 0; i < runs; ++i) {
-          if (!regions_.add(found[i])) return false;
+          if (!regions_.add(found[i])) return Adopted::kRefused;
         }
       }
     }
     range.begin = known.empty() ? range.end : known.end;
   }
-  return true;
+  return Adopted::kYes;
 }
 
 bool Space::any_registered(PageRange range) {

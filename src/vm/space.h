@@ -88,8 +88,10 @@ class Space {
   void set_usage_source(UsageSource* source) { usage_source_ = source; }
 
   // --- ranges
-  // Registers a range; its pages may be captured from now on. false: the kernel refused.
-  bool adopt(PageRange range) EXCLUDES(layout_);
+  // Registers a range; its pages may be captured from now on. kLater: other threads change their mappings all
+  // the time, perhaps a part was adopted; try again. kRefused: by the kernel, or the table of ranges is full.
+  enum class Adopted { kYes, kLater, kRefused };
+  [[nodiscard]] Adopted adopt(PageRange range, Worker& worker) EXCLUDES(layout_);
   // Brings every page back and unregisters the range. false: some page could not be brought back.
   bool release(PageRange range, Worker& worker) EXCLUDES(layout_);
   // Drops the range's metadata without bringing anything back: the memory is being unmapped.
@@ -136,6 +138,7 @@ class Space {
 
  private:
   bool any_registered(PageRange range);
+  Adopted try_adopt(PageRange range) REQUIRES(layout_);
 
   enum class Outcome { kDone, kAgain, kChanging, kSlotBusy, kNoMemory, kGone };
   // What was found when a page's bytes were made ready, outside the layout mutex, in the worker's page

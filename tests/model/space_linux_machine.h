@@ -45,13 +45,21 @@ class LinuxMachine final : public vm::UsageSource, public vm::ForkHandler {
   }
 
   // New memory of the program, managed.
-  std::byte* map(std::uint64_t pages) {
+  std::byte* map(std::uint64_t pages) { return map(pages, self_); }
+  std::byte* map(std::uint64_t pages, vm::Worker& worker) {
     void* start = mmap(nullptr, pages << kPageShift, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     EXPECT_NE(start, MAP_FAILED);
     madvise(start, pages << kPageShift, MADV_NOHUGEPAGE);
-    EXPECT_TRUE(space_.adopt(range(start, pages)));
+    adopt(start, pages, worker);
     return static_cast<std::byte*>(start);
+  }
+  void adopt(const void* start, std::uint64_t pages) { adopt(start, pages, self_); }
+  void adopt(const void* start, std::uint64_t pages, vm::Worker& worker) {
+    vm::Space::Adopted adopted;
+    while ((adopted = space_.adopt(range(start, pages), worker)) == vm::Space::Adopted::kLater) continue;
+    EXPECT_EQ(adopted, vm::Space::Adopted::kYes);
+    space_.handle_pending(worker);
   }
   static PageRange range(const void* start, std::uint64_t pages) {
     PageIndex first = page_of(reinterpret_cast<std::uint64_t>(start));

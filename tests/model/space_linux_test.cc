@@ -73,7 +73,7 @@ TEST_F(SpaceLinux, AnUnmappedRangeIsForgottenAndItsAddressReadsZero) {
   void* again = mmap(memory, kPages << kPageShift, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   ASSERT_EQ(again, memory);
-  ASSERT_TRUE(machine_.space().adopt(LinuxMachine::range(memory, kPages)));
+  machine_.adopt(memory, kPages);
   expect_zeros(memory, kPages);
   drop(memory, kPages);
 }
@@ -208,7 +208,7 @@ TEST_F(SpaceLinux, FreedPagesThatTheKernelTookReadZeroOrAsBefore) {
   fill(memory);
   ASSERT_TRUE(machine_.space().release(LinuxMachine::range(memory, kPages), machine_.worker()));
   ASSERT_EQ(madvise(memory, kPages << kPageShift, MADV_FREE), 0);
-  ASSERT_TRUE(machine_.space().adopt(LinuxMachine::range(memory, kPages)));
+  machine_.adopt(memory, kPages);
   machine_.page_out(memory, kPages);
   static constexpr PageContent kZeros{};
   for (std::uint64_t i = 0; i < kPages; ++i) {
@@ -267,7 +267,7 @@ TEST_F(SpaceLinux, AddressesThatChangeHandsKeepTheRightContent) {
       ASSERT_TRUE(make_worker(memory, {codec::Kind::kLz4, 1}, worker));
       Random random(static_cast<std::uint64_t>(t) + 99);
       while (!stop && !HasFailure()) {
-        std::byte* block = machine_.map(kBlock);
+        std::byte* block = machine_.map(kBlock, worker);
         std::uint64_t mark = random.next();
         for (std::uint64_t i = 0; i < kBlock; ++i) {
           PageContent content = make_content(ContentKind::kCompressible, mark + i);

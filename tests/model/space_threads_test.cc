@@ -66,6 +66,11 @@ class Machine final : public vm::UsageSource, public vm::ForkHandler {
       machine_.space_.handle_pending(worker_);
     }
     vm::Worker& worker() { return worker_; }
+    void adopt(PageRange range) {
+      vm::Space::Adopted adopted;
+      while ((adopted = machine_.space_.adopt(range, worker_)) == vm::Space::Adopted::kLater) continue;
+      EXPECT_EQ(adopted, vm::Space::Adopted::kYes);
+    }
 
    private:
     Machine& machine_;
@@ -142,7 +147,7 @@ void work(Machine& machine, int number, std::int64_t until) {
   PageRange range{kBase + static_cast<std::uint64_t>(number) * 512, {}};
   range.end = range.begin + kPagesEach;
   sim.map(range);
-  EXPECT_TRUE(machine.space().adopt(range));
+  self.adopt(range);
   std::vector<PageContent> expected(kPagesEach, PageContent{});
   while (sync::now_ns() < until && !::testing::Test::HasFailure()) {
     std::uint64_t index = random.below(kPagesEach);
@@ -173,7 +178,7 @@ void change_layout(Machine& machine, std::uint64_t place, std::int64_t until) {
   PageRange here{kBase + place, kBase + place + kPages}, there{here.end + 8, here.end + 8 + kPages};
   while (sync::now_ns() < until && !::testing::Test::HasFailure()) {
     sim.map(here);
-    ASSERT_TRUE(space.adopt(here));
+    self.adopt(here);
     std::vector<PageContent> expected(kPages, PageContent{});
     for (int step = 0; step < 20; ++step) {
       std::uint64_t first = random.below(kPages), end = first + random.below(kPages - first) + 1;

@@ -104,6 +104,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   bool write_page(PageIndex page, const PageContent& content);
   // Reads the page and compares. false: wrong, and said so.
   bool check_page(PageIndex page);
+  void adopt(PageRange range);
   void map_range(PageRange range, bool adopt);
   void map_range_unwritten();
   bool corrupt_one(PageIndex page);

@@ -68,10 +68,16 @@ bool World::damage_fits(PageRange range, bool shown) {
   return shown ? perhaps : !surely;
 }
 
+// kLater is an answer too: changes may be under way, and their messages held back.
+void World::adopt(PageRange range) {
+  if (space_.adopt(range, worker_) == vm::Space::Adopted::kRefused) fail("a mapped range was refused");
+  space_.handle_pending(worker_);
+}
+
 void World::map_range(PageRange range, bool adopt) {
   sim_.map(range);
   forget_pages(range);
-  if (adopt && !space_.adopt(range)) fail("a mapped range was not adopted");
+  if (adopt) this->adopt(range);
 }
 
 void World::map_range_unwritten() {
@@ -223,7 +229,7 @@ void World::adopt_some() {
   PageRange range = pick(1, false, true);
   if (range.empty()) return;
   note("adopt " + text_of(range));
-  if (!space_.adopt(range)) fail("a mapped range was not adopted");
+  adopt(range);
 }
 
 void World::release_some() {

@@ -1,0 +1,82 @@
+// Adoption between a change and its message, one step at a time on the simulated machine.
+#include <gtest/gtest.h>
+
+#include "model_main.h"
+#include "os/sim/sim_mmu.h"
+#include "support/page_pattern.h"
+#include "support/space_access.h"
+
+namespace coldpress::testing {
+namespace {
+
+constexpr PageIndex kPlace{512 * 300}, kElsewhere{512 * 310};
+constexpr std::uint64_t kPages = 8;
+constexpr PageRange kThere{kPlace, kPlace + kPages};
+
+class AdoptTest : public ::testing::Test, public os::FaultHandler {
+ protected:
+  AdoptTest() : sim_({.frame_count = 64}) {
+    group_.init(1 << 20, &stats_);
+    EXPECT_TRUE(
+        space_.init(memory_, sim_, group_, {.pool_bytes = 1 << 20, .max_slots = 1 << 10, .max_leaves = 64}));
+    EXPECT_TRUE(make_worker(memory_, {codec::Kind::kLz4, 1}, worker_));
+    sim_.set_fault_handler(this);
+  }
+  void on_fault(PageIndex page, bool write) override { space_.handle_fault(page, write, worker_); }
+  void write(PageIndex first, std::uint64_t number) {
+    for (std::uint64_t i = 0; i < kPages; ++i) {
+      PageContent content = make_content(ContentKind::kCompressible, number + i);
+      ASSERT_EQ(sim_.write(first + i, 0, content.data(), kPageBytes), os::Access::kOk);
+    }
+  }
+  void expect(PageIndex first, std::uint64_t number) {
+    for (std::uint64_t i = 0; i < kPages; ++i) {
+      PageContent content, expected = make_content(ContentKind::kCompressible, number + i);
+      ASSERT_EQ(sim_.read(first + i, 0, content.data(), kPageBytes), os::Access::kOk);
+      ASSERT_EQ(content, expected) << "page " << i;
+    }
+  }
+  // Takes the messages that are queued, then lets those who wait for them go on.
+  void take_messages(std::initializer_list<os::ChangeId> changes) {
+    for (bool done = false; !done;) {
+      done = true;
+      for (os::ChangeId change : changes) done = sim_.advance(change) && done;
+      os::Message fault;
+      EXPECT_FALSE(space_.take_message(worker_, &fault));
+    }
+  }
+
+  HeapMemory memory_;
+  memgroup::Stats stats_;
+  memgroup::Group group_;
+  os::SimMmu sim_;
+  vm::Space space_;
+  vm::Worker worker_;
+};
+
+// What is out is moved to a place and unmapped there; both messages are still to come when somebody new is
+// mapped at the place. Adopted at once, the newcomer would make the unmap look like somebody else's.
+TEST_F(AdoptTest, NothingIsAdoptedWhileAChangeIsUnderWay) {
+  using Adopted = vm::Space::Adopted;
+  PageRange old{kElsewhere, kElsewhere + kPages};
+  sim_.map(old);
+  write(old.begin, 100);
+  ASSERT_EQ(space_.adopt(old, worker_), Adopted::kYes);
+  ASSERT_EQ(space_.page_out(old, worker_), kPages);
+  os::ChangeId moved = sim_.begin_remap(old, kPlace, false);
+  os::ChangeId unmapped = sim_.begin_unmap(kThere);
+  sim_.map(kThere);
+  write(kPlace, 200);
+  EXPECT_EQ(space_.adopt(kThere, worker_), Adopted::kLater);
+  PageRange found[1];
+  PageIndex scanned_to;
+  EXPECT_EQ(sim_.scan_registered(kThere, found, &scanned_to), 0u) << "registered all the same";
+  take_messages({moved, unmapped});
+  EXPECT_EQ(stats_.stored_pages.load(), 0u) << "what was moved there and unmapped is still kept";
+  EXPECT_EQ(space_.adopt(kThere, worker_), Adopted::kYes);
+  EXPECT_EQ(space_.page_out(kThere, worker_), kPages);
+  expect(kPlace, 200);
+}
+
+}  // namespace
+}  // namespace coldpress::testing
