@@ -77,6 +77,9 @@ class Mmu {
   virtual MoveResult install_copy(PageIndex first, const std::byte* from, std::uint32_t pages) = 0;
   virtual MoveResult fill_zero(PageIndex first, std::uint32_t pages, bool for_write) = 0;
   virtual MoveStatus poison(PageIndex page) = 0;
+  // Makes resident pages that a fork has shared (kBusy) this process's own again, as a write would. Sleeps on
+  // a fault if one of them is gone meanwhile: with no lock held, by a thread that no fault waits for.
+  virtual void make_own(PageRange range) { (void)range; }
   // Wakes threads that sleep on faults in the range; they look again.
   virtual void wake(PageRange range) = 0;
 

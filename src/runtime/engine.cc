@@ -140,6 +140,7 @@ Status Engine::activate() {
   space_.set_fork_handler(this);
   space_.set_usage_source(this);
   if (!make_worker(monitor_worker_)) return no_memory();
+  monitor_worker_.background = true;
   for (auto& worker : spare_workers_) {
     if (!make_worker(worker)) return no_memory();
   }

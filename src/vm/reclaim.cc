@@ -8,6 +8,10 @@
 //
 // Memory comes free in two steps: compression leaves frames that hold memory and belong to nobody ("spent"),
 // and they go back to the machine by groups. They are not used for loads (swap/frame_pool.h says why).
+//
+// A page that a fork has shared can not be captured, also when the child has ended long since: only a write
+// makes it this process's own again. The hand notes such pages; when nothing else is left to do, the
+// background reclaimer has the kernel do what a write would.
 #include <algorithm>
 #include <bit>
 
@@ -38,11 +42,15 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker) {
   bool urgent = group_->usage() >= group_->limit();
   std::uint32_t failures = 0;
   std::size_t pending = worker.pending_count;
+  bool owned = false;
   while (group_->usage() > target) {
     if (worker.pending_count > pending) return true;  // threads wait for what was put aside on the way
     if (reclaim_step(urgent, worker)) {
       failures = 0;
+      owned = false;
       hopeless_pause_ns_.store(0, sync::kRelaxed);
+    } else if (worker.background && !owned && own_shared()) {
+      owned = true;  // once: pinned pages stay busy
     } else if (++failures >= kFutileTurns) {
       if (group_->usage() >= group_->limit()) limit_missed();
       return false;
@@ -224,7 +232,8 @@ MoveStatus Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupI
     case MoveStatus::kBusy:
       add_to(group_->stats().pgscan_busy);
       leave_alone(first, kBusySkip);
-      return MoveStatus::kDone;
+      note_shared({first, first + 1});
+      return shared_pages_ < kMaxSharedPages ? MoveStatus::kDone : MoveStatus::kBusy;
     case MoveStatus::kMismatch:
       leave_alone(first, PageWord::kMaxSkip);
       return MoveStatus::kDone;
@@ -238,6 +247,36 @@ MoveStatus Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupI
     default:
       return result.status;
   }
+}
+
+void Space::note_shared(PageRange range) {
+  PageRange* last = shared_count_ > 0 ? &shared_[shared_count_ - 1] : nullptr;
+  if (last != nullptr && last->begin <= range.begin && range.begin <= last->end) {
+    if (range.end <= last->end) return;
+    shared_pages_ += range.end - last->end;
+    last->end = range.end;
+  } else if (shared_count_ < kMaxShared) {
+    shared_pages_ += range.pages();
+    shared_[shared_count_++] = range;
+  }
+}
+
+// false: none were noted.
+bool Space::own_shared() {
+  PageRange ranges[kMaxShared];
+  std::size_t count;
+  {
+    sync::MutexLock lock(layout_);
+    count = shared_count_;
+    std::copy_n(shared_, count, ranges);
+    shared_count_ = shared_pages_ = 0;
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    mmu_->make_own(ranges[i]);
+    sync::MutexLock lock(layout_);
+    for (PageIndex page = ranges[i].begin; page < ranges[i].end; page = page + 1) leave_alone(page, 0);
+  }
+  return count > 0;
 }
 
 void Space::leave_alone(PageIndex page, unsigned skip) {

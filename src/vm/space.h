@@ -45,6 +45,8 @@ struct Worker {
   static constexpr std::size_t kMaxPending = 1 << 15;
   std::uint64_t* pending = nullptr;  // page << 1 | write
   std::size_t pending_count = 0;
+  // Of the background reclaimer: no fault waits for it, so it may sleep on one (Mmu::make_own).
+  bool background = false;
 
   void put_aside(PageIndex page_index, bool write) {
     COLDPRESS_CHECK(pending_count < kMaxPending);
@@ -201,6 +203,8 @@ class Space {
   bool compress_group(swap::GroupId group, Worker& worker) EXCLUDES(layout_);
   bool give_back(FrameId frame, swap::FrameOwner owner) EXCLUDES(layout_);
   bool release_spent();
+  void note_shared(PageRange range) REQUIRES(layout_);
+  bool own_shared() EXCLUDES(layout_);
   void leave_alone(PageIndex page, unsigned skip) REQUIRES(layout_);
   void store_word(PageIndex page, PageWord word) REQUIRES(layout_);
   std::uint32_t shadow_now() const;
@@ -231,6 +235,13 @@ class Space {
   static constexpr std::size_t kMaxConcurrent = 256;
   os::Message concurrent_[kMaxConcurrent] GUARDED_BY(layout_);
   std::size_t concurrent_count_ GUARDED_BY(layout_) = 0;
+
+  // Pages that a fork has shared, met by the hand: see reclaim.cc.
+  static constexpr std::size_t kMaxShared = 64;
+  static constexpr std::uint64_t kMaxSharedPages = 1024;
+  PageRange shared_[kMaxShared] GUARDED_BY(layout_);
+  std::size_t shared_count_ GUARDED_BY(layout_) = 0;
+  std::uint64_t shared_pages_ GUARDED_BY(layout_) = 0;
 
   sync::Mutex scan_mutex_;  // before the layout mutex
   PageIndex hand_ GUARDED_BY(scan_mutex_);

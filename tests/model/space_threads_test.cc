@@ -101,6 +101,7 @@ class Machine final : public vm::UsageSource, public vm::ForkHandler {
   }
   void reclaim() {
     Program self(*this);
+    self.worker().background = true;
     while (!stop_) {
       keep_going();
       space_.reclaim_to(group_.usage() - 100, self.worker());

@@ -17,6 +17,7 @@ World::World(const WorldOptions& options)
       sim_({.frame_count = options.frame_count, .patience = 3, .late_forks = options.late_forks}) {
   group_.init(options.limit_pages, &stats_);
   vm::SpaceOptions space{.pool_bytes = 64 << 20, .max_slots = 1 << 16, .max_leaves = 64};
+  worker_.background = options.seed % 2 == 0;
   if (!space_.init(memory_, sim_, group_, space) || !make_worker(memory_, options.codec, worker_)) {
     fail("no memory for the engine");
   }

@@ -57,6 +57,22 @@ def early_child():
 
 
 @case(timeout_s=240, serial=True)
+def after_fork():
+    """What was shared with a child that has ended goes like everything else."""
+    argv = [program("after_fork"), "96"]
+    native = run(argv)
+    check(native.status == 0, f"native run failed: {native.describe()}")
+    limit = native.watcher.peak // 2
+    outcome = run_limited(limit, argv)
+    check(outcome.status == 0, outcome.describe())
+    check(outcome.last_line() == native.last_line(), outcome.describe())
+    check_held(outcome, limit, "after a fork")
+    # Every page comes back once; the hot quarter, which fits, a few times until the rest has gone.
+    faults, pages = outcome.stats["pgmajfault"], 96 * MIB // 4096
+    check(faults < 3 * pages, f"{faults} loads of {pages} pages: what the fork has shared did not go")
+
+
+@case(timeout_s=240, serial=True)
 def fork_tree():
     """Forks of every kind from a process past its limit."""
 

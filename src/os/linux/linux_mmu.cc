@@ -220,6 +220,12 @@ MoveResult LinuxMmu::fill_zero(PageIndex first, std::uint32_t pages, bool for_wr
   return result;
 }
 
+void LinuxMmu::make_own(PageRange range) {
+  // Linux 5.14. Refused where the program has taken the right to write away.
+  sys_madvise(reinterpret_cast<void*>(range.begin.address()), range.pages() << kPageShift,
+              abi::kMadvPopulateWrite);
+}
+
 // Runs whose categories, after inversion, include all of `categories`.
 std::size_t LinuxMmu::scan(PageRange range, std::uint64_t categories, std::uint64_t inverted,
                            std::uint64_t max_pages, std::span<PageRange> found, PageIndex* scanned_to) const {

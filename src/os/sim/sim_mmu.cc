@@ -240,6 +240,14 @@ void SimMmu::wake_locked(PageRange range) {
   if (any) changed_.signal();
 }
 
+void SimMmu::make_own(PageRange range) {
+  sync::MutexLock lock(mutex_);
+  for (PageIndex index = range.begin; index < range.end; index = index + 1) {
+    SimPage* page = space_.find(index);
+    if (page != nullptr && page->kind == SimPage::Kind::kMemory) SimAddressSpace::make_writable(*page);
+  }
+}
+
 void SimMmu::wake(PageRange range) {
   sync::MutexLock lock(mutex_);
   wake_locked(range);
