@@ -53,12 +53,13 @@ Region Pager::map(std::size_t bytes) {
   PageIndex first = page_of(reinterpret_cast<std::uint64_t>(data));
   PageRange range{first, first + bytes / kPageBytes};
   using Adopted = vm::Space::Adopted;
-  Adopted adopted;
-  do {
+  Adopted adopted = Adopted::kLater;
+  // Each of these waits for a moment without a change of mappings by other threads, for milliseconds.
+  for (int tries = 0; adopted == Adopted::kLater && tries < 1000; ++tries) {
     adopted = implementation_->operate(
         [&](vm::Space& space, vm::Worker& worker) { return space.adopt(range, worker); });
-  } while (adopted == Adopted::kLater);
-  if (adopted == Adopted::kRefused) {
+  }
+  if (adopted != Adopted::kYes) {
     os::sys_munmap(data, bytes);
     return region;
   }

@@ -178,8 +178,10 @@ void Engine::destroy() {
   remove_signal_engine(*this);
   stopping_.store(true);
   pressure_.signal();
-  mmu_.interrupt();
   sync::join_thread(monitor_thread_);
+  // After the monitor, which may have slept on a fault.
+  servers_stopping_.store(true);
+  mmu_.interrupt();
   for (std::size_t i = 0; i < server_count_; ++i) sync::join_thread(server_threads_[i]);
   mmu_.close();
   view_.close();

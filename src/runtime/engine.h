@@ -123,7 +123,8 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   sync::Event pressure_;
   sync::Atomic<bool> running_{false};
   sync::Atomic<bool> active_{false};
-  sync::Atomic<bool> stopping_{false};
+  sync::Atomic<bool> stopping_{false};  // the monitor, and reclaim
+  sync::Atomic<bool> servers_stopping_{false};
 
   struct Server {
     Engine* engine;

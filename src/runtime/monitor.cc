@@ -65,9 +65,16 @@ void Engine::monitor() {
     }
     answer_request();
     watch();
-    if (active_.load()) space_.handle_pending(monitor_worker_);
+    PageRange shared[vm::Space::kMaxShared];
+    std::size_t shared_count = 0;
+    if (active_.load()) {
+      space_.handle_pending(monitor_worker_);
+      shared_count = space_.take_shared(shared);
+    }
     gate_.end();
-    pressure_.wait(ticket, tick_ns());
+    // Outside of the gate: this can sleep on a fault, which nobody serves while a fork waits for the gate.
+    for (std::size_t i = 0; i < shared_count; ++i) mmu_.make_own(shared[i]);
+    pressure_.wait(ticket, shared_count > 0 ? kShortestTickNs : tick_ns());
   }
 }
 
@@ -181,7 +188,7 @@ void Engine::adopt_everything() {
 }
 
 void Engine::serve(vm::Worker& worker) {
-  while (!stopping_.load(sync::kRelaxed)) {
+  while (!servers_stopping_.load(sync::kRelaxed)) {
     if (worker.pending_count == 0) mmu_.wait_message(sync::kForever);
     if (!gate_.begin()) {
       fork_duty(worker);

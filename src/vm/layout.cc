@@ -52,8 +52,9 @@ bool Space::take_message(Worker& worker, os::Message* fault) {
   return false;
 }
 
-// Called when a move answered kChanging: takes messages until a layout message was processed or none waits.
-void Space::drain_messages(Worker& worker) {
+// Called when a move answered kChanging: takes messages until a layout message was processed (true) or none
+// waits.
+bool Space::drain_messages(Worker& worker) {
   {
     sync::MutexLock lock(layout_);
     for (;;) {
@@ -65,12 +66,13 @@ void Space::drain_messages(Worker& worker) {
         continue;
       }
       process(message, worker);
-      return;
+      return true;
     }
   }
   // The change has begun but its message is not there yet, or was just taken by another server. The kernel
   // offers nothing to sleep on for this; it lasts as long as one munmap.
   sync::sleep_ns(20000);
+  return false;
 }
 
 // Takes the words of the range that are not 0 out of the page table, each to be looked after by `receive`.

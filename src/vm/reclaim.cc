@@ -31,7 +31,7 @@ using swap::kGroupFrames;
 using swap::State;
 
 constexpr unsigned kIncompressibleSkip = PageWord::kMaxSkip;
-constexpr unsigned kBusySkip = 31;
+constexpr unsigned kBusySkip = 3;
 constexpr std::uint32_t kFutileTurns = 4;  // of the hand, before reclaim gives up
 constexpr std::int64_t kFirstPauseNs = 10'000'000, kLongestPauseNs = 1'000'000'000;
 
@@ -42,15 +42,11 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker) {
   bool urgent = group_->usage() >= group_->limit();
   std::uint32_t failures = 0;
   std::size_t pending = worker.pending_count;
-  bool owned = false;
   while (group_->usage() > target) {
     if (worker.pending_count > pending) return true;  // threads wait for what was put aside on the way
     if (reclaim_step(urgent, worker)) {
       failures = 0;
-      owned = false;
       hopeless_pause_ns_.store(0, sync::kRelaxed);
-    } else if (worker.background && !owned && own_shared()) {
-      owned = true;  // once: pinned pages stay busy
     } else if (++failures >= kFutileTurns) {
       if (group_->usage() >= group_->limit()) limit_missed();
       return false;
@@ -217,6 +213,11 @@ MoveStatus Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupI
   if (result.moved == 0 && result.status == MoveStatus::kMismatch && pages > 1) {
     result = mmu_->capture(first, frame, 1);  // the run crosses mappings
   }
+  if (result.status == MoveStatus::kExists) {
+    // Somebody populated the engine's frames (mlockall): empty those that this group has not used yet.
+    mmu_->release(group.first(), ~0u << filled);
+    result = mmu_->capture(first, frame, pages);
+  }
   for (std::uint32_t i = 0; i < result.moved; ++i) {
     frames_.set_owner(frame + i, {entries[i], first + i});
     frames_.captured(frame + i);
@@ -231,7 +232,7 @@ MoveStatus Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupI
   switch (result.status) {
     case MoveStatus::kBusy:
       add_to(group_->stats().pgscan_busy);
-      leave_alone(first, kBusySkip);
+      leave_alone(first, kBusySkip);  // it may be pinned
       note_shared({first, first + 1});
       return shared_pages_ < kMaxSharedPages ? MoveStatus::kDone : MoveStatus::kBusy;
     case MoveStatus::kMismatch:
@@ -240,10 +241,6 @@ MoveStatus Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupI
     case MoveStatus::kHole:
     case MoveStatus::kGone:
       return MoveStatus::kDone;
-    case MoveStatus::kExists:
-      // Somebody populated the engine's frames (mlockall): empty those that this group has not used yet.
-      mmu_->release(group.first(), ~0u << filled);
-      return MoveStatus::kExists;
     default:
       return result.status;
   }
@@ -261,22 +258,12 @@ void Space::note_shared(PageRange range) {
   }
 }
 
-// false: none were noted.
-bool Space::own_shared() {
-  PageRange ranges[kMaxShared];
-  std::size_t count;
-  {
-    sync::MutexLock lock(layout_);
-    count = shared_count_;
-    std::copy_n(shared_, count, ranges);
-    shared_count_ = shared_pages_ = 0;
-  }
-  for (std::size_t i = 0; i < count; ++i) {
-    mmu_->make_own(ranges[i]);
-    sync::MutexLock lock(layout_);
-    for (PageIndex page = ranges[i].begin; page < ranges[i].end; page = page + 1) leave_alone(page, 0);
-  }
-  return count > 0;
+std::size_t Space::take_shared(PageRange (&ranges)[kMaxShared]) {
+  sync::MutexLock lock(layout_);
+  std::size_t count = shared_count_;
+  std::copy_n(shared_, count, ranges);
+  shared_count_ = shared_pages_ = 0;
+  return count;
 }
 
 void Space::leave_alone(PageIndex page, unsigned skip) {

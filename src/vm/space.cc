@@ -19,28 +19,30 @@ bool Space::init(MemorySource& source, os::Mmu& mmu, memgroup::Group& group, con
 }
 
 Space::Adopted Space::adopt(PageRange range, Worker& worker) {
-  constexpr int kTries = 64;
-  for (int tries = 0; tries < kTries; ++tries) {
+  const int tries = worker.background ? 4 : 256;  // the background comes back soon
+  for (int i = 0; i < tries; ++i) {
     {
       sync::MutexLock lock(layout_);
       Adopted adopted = try_adopt(range);
       if (adopted != Adopted::kLater) return adopted;
     }
-    drain_messages(worker);
+    for (int taken = 0; taken < 64 && drain_messages(worker); ++taken) {
+    }
     handle_pending(worker);  // threads wait for what was put aside on the way
   }
   return Adopted::kLater;
 }
 
 // Only what is not managed yet, and only while no change is under way: what is registered is what messages
-// that were not read yet are judged by (see layout.cc, order). The second question is about what was moved
-// here between the first one and the registration; its message must come first.
+// that were not read yet are judged by (see layout.cc, order). A change can still begin before the
+// registration; the second question keeps the regions from running ahead of its message.
 Space::Adopted Space::try_adopt(PageRange range) {
   while (!range.empty()) {
     PageRange known = intersect(regions_.at_or_after(range.begin), range);
     PageRange part{range.begin, known.empty() ? range.end : known.begin};
     if (!part.empty()) {
       if (mmu_->changing()) return Adopted::kLater;
+      forget_moves();
       // From here on every hole of the part faults to the engine, and every change of it is announced. Its
       // page words are clean by invariant 4.
       if (!mmu_->register_range(part)) return Adopted::kRefused;

@@ -45,8 +45,7 @@ struct Worker {
   static constexpr std::size_t kMaxPending = 1 << 15;
   std::uint64_t* pending = nullptr;  // page << 1 | write
   std::size_t pending_count = 0;
-  // Of the background reclaimer: no fault waits for it, so it may sleep on one (Mmu::make_own).
-  bool background = false;
+  bool background = false;  // it comes back soon, so it need not be patient
 
   void put_aside(PageIndex page_index, bool write) {
     COLDPRESS_CHECK(pending_count < kMaxPending);
@@ -114,6 +113,10 @@ class Space {
   // --- reclaim (reclaim.cc)
   // Reclaims until usage is at most `target` pages. false: no progress was possible any more.
   bool reclaim_to(std::int64_t target, Worker& worker) EXCLUDES(layout_);
+  // What reclaim met of pages that a fork has shared: for Mmu::make_own(), by a thread that no fault, and no
+  // fork, waits for.
+  static constexpr std::size_t kMaxShared = 64;
+  std::size_t take_shared(PageRange (&ranges)[kMaxShared]) EXCLUDES(layout_);
   // Captures what it can of the range, compresses it. Returns the pages that left.
   std::uint64_t page_out(PageRange range, Worker& worker) EXCLUDES(layout_);
   // Brings the range's pages back.
@@ -162,7 +165,7 @@ class Space {
   Outcome poison(PageIndex page) REQUIRES(layout_);
   PageWord word_after_load(PageWord entry_word) const;
   void make_room(Worker& worker) EXCLUDES(layout_);
-  void drain_messages(Worker& worker) EXCLUDES(layout_);
+  bool drain_messages(Worker& worker) EXCLUDES(layout_);
 
   void process(const os::Message& message, Worker& worker) REQUIRES(layout_);
   void drop_range(PageRange range, bool zapped) REQUIRES(layout_);
@@ -204,7 +207,6 @@ class Space {
   bool give_back(FrameId frame, swap::FrameOwner owner) EXCLUDES(layout_);
   bool release_spent();
   void note_shared(PageRange range) REQUIRES(layout_);
-  bool own_shared() EXCLUDES(layout_);
   void leave_alone(PageIndex page, unsigned skip) REQUIRES(layout_);
   void store_word(PageIndex page, PageWord word) REQUIRES(layout_);
   std::uint32_t shadow_now() const;
@@ -237,7 +239,6 @@ class Space {
   std::size_t concurrent_count_ GUARDED_BY(layout_) = 0;
 
   // Pages that a fork has shared, met by the hand: see reclaim.cc.
-  static constexpr std::size_t kMaxShared = 64;
   static constexpr std::uint64_t kMaxSharedPages = 1024;
   PageRange shared_[kMaxShared] GUARDED_BY(layout_);
   std::size_t shared_count_ GUARDED_BY(layout_) = 0;

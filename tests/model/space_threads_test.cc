@@ -105,6 +105,9 @@ class Machine final : public vm::UsageSource, public vm::ForkHandler {
     while (!stop_) {
       keep_going();
       space_.reclaim_to(group_.usage() - 100, self.worker());
+      PageRange shared[vm::Space::kMaxShared];
+      std::size_t count = space_.take_shared(shared);
+      for (std::size_t i = 0; i < count; ++i) sim_.make_own(shared[i]);
       space_.handle_pending(self.worker());
       space_.update_gauges();
       sync::sleep_ns(200'000);

@@ -70,7 +70,10 @@ bool World::damage_fits(PageRange range, bool shown) {
 
 // kLater is an answer too: changes may be under way, and their messages held back.
 void World::adopt(PageRange range) {
-  if (space_.adopt(range, worker_) == vm::Space::Adopted::kRefused) fail("a mapped range was refused");
+  bool calm = !sim_.changing();
+  vm::Space::Adopted adopted = space_.adopt(range, worker_);
+  if (adopted == vm::Space::Adopted::kRefused) fail("a mapped range was refused");
+  if (calm && adopted != vm::Space::Adopted::kYes) fail("a range was not adopted, without a reason");
   space_.handle_pending(worker_);
 }
 

@@ -1,11 +1,12 @@
-// What a move says can not be taken at its word. When the accessed bit of a page changes while the page is
-// being moved (the kernel's reclaim ages pages, DAMON does, MADV_COLD does), the kernel starts over.
+// What a move says can not be taken at its word. When the kernel meets a page that somebody else works on
+// (its own reclaim or DAMON has locked it, its accessed bit changes, it is being migrated), it starts over.
 // UFFDIO_MOVE as rewritten for Linux 6.18 then forgets that its second try succeeded: it tries once more,
 // finds the page that it has just put there in its way, and answers EEXIST, or the number of pages before
-// this one. So wherever the answer is short, what happened is read from the frames, which nobody else changes
-// meanwhile (docs/bugs.md, "Moved, and said to be in the way").
+// this one. So wherever the answer is short, what happened is read from both places (docs/bugs.md, "Moved,
+// and said to be in the way").
 #include "os/linux/linux_mmu.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -16,8 +17,10 @@ namespace coldpress::os {
 namespace {
 constexpr std::uint32_t kTrashPages = 32;
 
+// kHole: the first of the pages may have moved, been MADV_FREE'd, and been taken there by the kernel.
 bool may_have_moved_more(const MoveResult& result, std::uint32_t pages) {
-  return result.status == MoveStatus::kExists || (result.moved > 0 && result.moved < pages);
+  return result.status == MoveStatus::kExists || result.status == MoveStatus::kHole ||
+         (result.moved > 0 && result.moved < pages);
 }
 
 MoveResult moved(std::uint32_t done, std::uint32_t pages) {
@@ -147,13 +150,20 @@ std::uint32_t LinuxMmu::release(FrameId first, std::uint32_t mask) {
     auto bit = static_cast<std::uint32_t>(std::countr_zero(mask));
     auto run = static_cast<std::uint32_t>(std::countr_one(mask >> bit));
     MoveResult result = trash_owner_.move(trash_, frame_address(first + bit), run);
+    if (result.status == MoveStatus::kExists && leading_holes(first + bit, run) == 0) {
+      // The program has populated the trash (mlockall, and munlockall since).
+      sys_madvise(reinterpret_cast<void*>(trash_), std::size_t{kTrashPages} << kPageShift, MADV_DONTNEED);
+      result = trash_owner_.move(trash_, frame_address(first + bit), run);
+    }
     if (result.moved == 0 && result.status == MoveStatus::kBusy) {
       // Shared with a process forked since: a write makes this process's own copy, which can move.
       auto* page = reinterpret_cast<volatile char*>(frame_address(first + bit));
       *page = *page;
       result = trash_owner_.move(trash_, frame_address(first + bit), 1);
     }
-    if (may_have_moved_more(result, run)) result.moved = leading_holes(first + bit, run);
+    if (may_have_moved_more(result, run)) {
+      result.moved = std::max(result.moved, leading_holes(first + bit, run));
+    }
     std::uint32_t done = result.moved;
     if (done == 0 && result.status == MoveStatus::kHole) done = 1;  // already empty
     std::uint32_t done_mask = done >= 32 ? ~0u : ((1u << done) - 1) << bit;
@@ -172,18 +182,15 @@ bool LinuxMmu::register_range(PageRange range) { return main_.register_missing(r
 MoveResult LinuxMmu::capture(PageIndex first, FrameId into, std::uint32_t pages) {
   MoveResult result = main_.move(frame_address(into), first.address(), pages);
   if (!may_have_moved_more(result, pages)) return result;
-  // The frames were holes, or all zero (populated by mlockall). If the last pages that moved are zeros, they
-  // are not counted: their places read zero without them.
-  PageRange frames{page_of(frame_address(into)), page_of(frame_address(into + pages))};
+  // What has moved is here and not there: nobody else fills a registered hole. Unless a change is under way,
+  // and the place is somebody else's by now; then what is here decides. It is zero where mlockall() made it.
+  PageIndex frame = page_of(frame_address(into));
   std::uint32_t arrived = result.moved;
-  for (PageIndex at = frames.begin + arrived; at < frames.end;) {
-    PageRange found[8];
-    std::size_t runs = scan_present({at, frames.end}, pages, found, &at);
-    for (std::size_t i = 0; i < runs; ++i) {
-      for (PageIndex frame = found[i].begin; frame < found[i].end; frame = frame + 1) {
-        auto index = static_cast<std::uint32_t>(frame - frames.begin);
-        if (!is_zero(frame_data(into + index))) arrived = index + 1;
-      }
+  bool may_be_others = changing();
+  for (std::uint32_t i = arrived; i < pages; ++i) {
+    if (holds_memory(frame + i) == Holds::kNothing) continue;
+    if (holds_memory(first + i) == Holds::kNothing || (may_be_others && !is_zero(frame_data(into + i)))) {
+      arrived = i + 1;
     }
   }
   return arrived > result.moved ? moved(arrived, pages) : result;
@@ -191,19 +198,26 @@ MoveResult LinuxMmu::capture(PageIndex first, FrameId into, std::uint32_t pages)
 
 MoveResult LinuxMmu::install(PageIndex first, FrameId from, std::uint32_t pages) {
   MoveResult result = main_.move(first.address(), frame_address(from), pages);
-  if (!may_have_moved_more(result, pages)) return result;
+  if (!may_have_moved_more(result, pages) || result.status == MoveStatus::kHole) return result;
   std::uint32_t left = leading_holes(from, pages);
   if (left <= result.moved) return result;
   main_.wake({first + result.moved, first + left});
   return moved(left, pages);
 }
 
+// Present, or on its way through the kernel's hands: swapped out, or being migrated.
+LinuxMmu::Holds LinuxMmu::holds_memory(PageIndex page) const {
+  std::uint64_t entry = 0;
+  if (sys_pread(pagemap_, &entry, sizeof entry, page.value * sizeof entry) != sizeof entry) {
+    return Holds::kUnknown;
+  }
+  return (entry & (abi::kPagemapPresent | abi::kPagemapSwapped)) != 0 ? Holds::kMemory : Holds::kNothing;
+}
+
 std::uint32_t LinuxMmu::leading_holes(FrameId first, std::uint32_t frames) const {
-  PageRange range{page_of(frame_address(first)), page_of(frame_address(first + frames))};
-  PageRange present[1];
-  PageIndex scanned_to;
-  if (scan(range, abi::kPagePresent, 0, 1, present, &scanned_to) == 0) return frames;
-  return static_cast<std::uint32_t>(present[0].begin - range.begin);
+  std::uint32_t holes = 0;
+  while (holes < frames && holds_memory(page_of(frame_address(first + holes))) == Holds::kNothing) ++holes;
+  return holes;
 }
 
 MoveResult LinuxMmu::install_copy(PageIndex first, const std::byte* from, std::uint32_t pages) {

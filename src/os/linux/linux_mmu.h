@@ -75,6 +75,8 @@ class LinuxMmu final : public Mmu {
     return staging_ + (std::uint64_t{frame.value} << kPageShift);
   }
   bool open_helpers();
+  enum class Holds { kNothing, kMemory, kUnknown };
+  Holds holds_memory(PageIndex page) const;
   // How many of the frames, from the first on, hold no memory.
   std::uint32_t leading_holes(FrameId first, std::uint32_t frames) const;
   std::size_t scan(PageRange range, std::uint64_t categories, std::uint64_t inverted, std::uint64_t max_pages,

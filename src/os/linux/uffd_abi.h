@@ -34,6 +34,8 @@ struct PagemapScan {
   std::uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
 };
 inline constexpr std::uint64_t kPageWpAllowed = 1 << 0, kPagePresent = 1 << 3, kPagePfnZero = 1 << 5;
+inline constexpr std::uint64_t kPagemapPresent = std::uint64_t{1} << 63,
+                               kPagemapSwapped = std::uint64_t{1} << 62;
 inline constexpr int kMadvPopulateWrite = 23;
 inline constexpr unsigned long kPagemapScan = _IOWR('f', 16, PagemapScan);
 
