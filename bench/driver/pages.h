@@ -66,7 +66,7 @@ class Pages {
   }
   // A write of the program: the smallest that changes the page.
   void write(void* page, std::uint64_t version) const {
-    if (kind_ != "zero") static_cast<volatile std::uint64_t*>(page)[1] = version;
+    static_cast<volatile std::uint64_t*>(page)[1] = kind_ == "zero" ? 0 : version;
   }
   bool is(const void* page, std::uint64_t index, std::uint64_t version) const {
     const auto* words = static_cast<const std::uint64_t*>(page);

@@ -1,10 +1,12 @@
 """The benchmark beside the kernel; started by script/bench, which builds first.
 
-Writes bench/results/DATE-MACHINE.json and beside it a Markdown table and charts.
+Writes bench/results/DATE-MACHINE.json and beside it a Markdown table and charts; the JSON after each section,
+so that nothing is lost when a later one fails.
 """
 
 import argparse
 import datetime
+import hashlib
 import json
 import os
 import pathlib
@@ -17,11 +19,14 @@ import time
 import charts
 import tables
 from apps import Apps
+from kernel import Ended, ages_memory, cgroup_version, read
 from micro import Micro
 from parts import run_parts
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PAGES = 16384
+# For the whole; what is not begun by then is left out.
+DEADLINE_S = {"tiny": 240, "quick": 1500, "full": 5400}
 
 
 def machine():
@@ -29,7 +34,10 @@ def machine():
     cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     memory = int(re.search(r"MemTotal:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text())[1])
     version = subprocess.run(
-        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        ["git", "-C", str(ROOT), "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout.strip()
     return {
         "cpu": cpu[1].strip() if cpu else "unknown",
@@ -37,6 +45,9 @@ def machine():
         "memory_mib": memory >> 10,
         "kernel": re.match(r"[\d.]+", os.uname().release)[0],
         "version": version,
+        "cgroup": cgroup_version(),
+        "huge_pages": read("/sys/kernel/mm/transparent_hugepage/enabled").strip(),
+        "damon": ages_memory(),
     }
 
 
@@ -52,14 +63,17 @@ class Progress:
         print(f"[{time.monotonic() - self.start:6.0f} s] {text}", flush=True)
 
 
-def draw(result, directory):
+def draw(result, prefix):
     """The charts; returns their file names with titles."""
     made = []
+    for old in prefix.parent.glob(f"{prefix.name}-*.svg"):
+        old.unlink()
 
-    def save(name, title, svg):
+    def save(kind, title, svg):
         if svg:
-            (directory / name).write_text(svg)
-            made.append((name, title))
+            path = prefix.parent / f"{prefix.name}-{kind}.svg"
+            path.write_text(svg)
+            made.append((path.name, title))
 
     rows = result.get("micro", [])
     latency, throughput = {}, {}
@@ -67,30 +81,34 @@ def draw(result, directory):
         if row["content"] != "real" or row["threads"] != 1 or row["phase"] != "rand.read":
             continue
         throughput.setdefault(row["mode"], []).append(
-            (100 / row["overcommit"], 1e6 / tables.per_op(row) * 1e3)
+            (100 * tables.memory_mib(row) / row["mib"], 1e6 / tables.per_op(row) * 1e3)
         )
         if row["overcommit"] != 4:
             continue
-        total, seen, line = sum(count for _, count in row["runs"][0]["histogram"]), 0, []
-        for edge, count in row["runs"][0]["histogram"]:
+        counts = {}
+        for run in row["runs"]:
+            for edge, count in run["histogram"]:
+                counts[edge] = counts.get(edge, 0) + count
+        total, seen, line = sum(counts.values()), 0, []
+        for edge, count in sorted(counts.items()):
             seen += count
             if edge >= 50 and seen < total:
                 line.append((edge / 1000, 1 / (1 - seen / total)))
         latency[row["mode"]] = line
     title = "Random reads at 4 times overcommit: how many take longer"
     save(
-        "latency.svg",
+        "latency",
         title,
         charts.line_chart(title, "microseconds", "one of so many takes longer", latency, True, True),
     )
     if any(len(line) > 1 for line in throughput.values()):
         title = "Random reads a second over the limit"
         save(
-            "throughput.svg",
+            "throughput",
             title,
             charts.line_chart(
                 title,
-                "limit, % of the memory",
+                "memory in all, pool included, % of the data",
                 "reads/s",
                 {name: sorted(line) for name, line in throughput.items()},
                 False,
@@ -102,7 +120,7 @@ def draw(result, directory):
         if memory["case"].startswith("real, 4x, 1 "):
             series[memory["mode"]] = [(at, (rss + pool) / 1024) for at, rss, pool in memory["kib"]]
     title = "Memory over time, the kernel's pool included"
-    save("memory.svg", title, charts.line_chart(title, "seconds", "MiB", series))
+    save("memory", title, charts.line_chart(title, "seconds", "MiB", series))
     return made
 
 
@@ -114,6 +132,10 @@ def markdown(result, pictures):
         f"{machine_of['cpu']}, {machine_of['cpus']} cpus, {machine_of['memory_mib']} MiB, "
         f"Linux {machine_of['kernel']}, "
         f"version {machine_of['version']}. Medians; spread is (largest - smallest) / median.",
+        "",
+        f"cgroup v{machine_of['cgroup']}"
+        + "; DAMON runs on this machine and takes pages that were not used for long" * machine_of["damon"]
+        + ".",
         "",
     ]
     for mode, reason in result.get("left_out", {}).items():
@@ -143,7 +165,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="small and once: a few minutes")
     parser.add_argument("--tiny", action="store_true", help="only shows that the benchmark works")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
-    parser.add_argument("--output", type=pathlib.Path, help="directory (default: bench/results)")
+    parser.add_argument("--output", type=pathlib.Path, help="path without ending (default: in bench/results)")
     args = parser.parse_args()
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, lambda *_: sys.exit("bench: stopped"))
@@ -156,37 +178,51 @@ def main():
         "parameters": {"what": args.what, "quick": args.quick, "tiny": args.tiny},
     }
     name = f"{result['date']}-{slug(result['machine']['cpu'])}"
-    output = args.output or ROOT / "bench/results" / name
-    output.mkdir(parents=True, exist_ok=True)
+    prefix = args.output or fresh(ROOT / "bench/results" / name)
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    path = prefix.parent / f"{prefix.name}.json"
+    deadline = time.monotonic() + DEADLINE_S["tiny" if args.tiny else "quick" if args.quick else "full"]
+
+    def done(section, found, skipped=()):
+        result[section] = found
+        result["left_out"].update(skipped)
+        path.write_text(json.dumps(result, separators=(",", ":")) + "\n")
+
     if args.what in ("micro", "kernel", "all"):
         pages = args.build / "pages.bin"
         if not pages.exists():
             progress("micro: dumping pages of running programs")
             subprocess.run([str(ROOT / "bench/dump_pages"), str(pages), str(PAGES)], check=True, timeout=200)
+        result["parameters"]["pages"] = hashlib.sha256(pages.read_bytes()).hexdigest()[:16]
         modes = {"micro": ["native", "run-thread", "run-signal", "library-thread", "library-signal"]}.get(
             args.what
         )
-        micro = Micro(args.build, pages, progress)
-        rows, memory, skipped = micro.all(args.quick, args.tiny, *([modes] if modes else []))
-        result.update(micro=rows, memory=memory)
-        result["left_out"].update(skipped)
+        micro = Micro(args.build, pages, progress, deadline)
+        rows, result["memory"], skipped = micro.all(args.quick, args.tiny, *([modes] if modes else []))
+        done("micro", rows, skipped)
     if args.what in ("parts", "all"):
-        result["parts"] = run_parts(args.build, args.quick or args.tiny, progress)
-    if args.what in ("apps", "all"):
-        result["apps"], skipped = Apps(args.build, progress).all(args.quick, args.tiny)
-        result["left_out"].update(skipped)
+        done("parts", run_parts(args.build, args.build / "pages.bin", args.quick or args.tiny, progress))
+    apps = Apps(args.build, progress, deadline)
     if args.what in ("quiet", "all"):
-        result["quiet"] = Apps(args.build, progress).quiet(args.quick, args.tiny)
-    path = output / "result.json"
-    path.write_text(json.dumps(result, separators=(",", ":")) + "\n")
-    text = markdown(result, draw(result, output))
-    (output / "README.md").write_text(text)
+        done("quiet", apps.quiet(args.quick, args.tiny))
+    if args.what in ("apps", "all"):
+        done("apps", *apps.all(args.quick, args.tiny))
+    text = markdown(result, draw(result, prefix))
+    (prefix.parent / f"{prefix.name}.md").write_text(text)
     print(text)
     progress(f"written: {path}")
+
+
+def fresh(prefix):
+    """A name that no result has yet."""
+    for number in ("", *(f"-{i}" for i in range(2, 100))):
+        if not (prefix.parent / f"{prefix.name}{number}.json").exists():
+            return prefix.parent / f"{prefix.name}{number}"
+    sys.exit(f"bench: too many results named {prefix}")
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+    except (Ended, RuntimeError, OSError, subprocess.SubprocessError) as error:
         sys.exit(f"bench: {error}")

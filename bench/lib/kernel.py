@@ -23,8 +23,14 @@ class Ended(Exception):
     """A run that did not come to its end, and why."""
 
 
-# It happens to a cgroup at its limit though swap is free, and not on every run.
-KILLED = "ended by the kernel's OOM killer"
+def ages_memory():
+    """Whether DAMON runs: it takes pages, of files too, that were not used for a while."""
+    states = pathlib.Path("/sys/kernel/mm/damon/admin/kdamonds").glob("*/state")
+    return any(read(state).strip() == "on" for state in states)
+
+
+def cgroup_version():
+    return 1 if (V1 / "memory.limit_in_bytes").exists() else 2
 
 
 def need_root():
@@ -44,16 +50,31 @@ class Group:
 
     def __init__(self, guardian, name):
         need_root()
-        if (V1 / "memory.limit_in_bytes").exists():
-            self.path, self.limit_file, self.peak = V1 / name, "memory.limit_in_bytes", None
+        try:
+            self.make(guardian, name)
+        except OSError as error:
+            raise Missing(f"no memory cgroup can be made here: {error}") from error
+
+    def make(self, guardian, name):
+        if cgroup_version() == 1:
+            self.path, self.limit_file, self.events = V1 / name, "memory.limit_in_bytes", "memory.oom_control"
         elif "memory" in read(V2 / "cgroup.controllers").split():
-            self.path, self.limit_file = V2 / name, "memory.max"
+            self.path, self.limit_file, self.events = V2 / name, "memory.max", "memory.events"
+            children = V2 / "cgroup.subtree_control"
+            if "memory" not in read(children).split():
+                guardian.undo("write", children, "-memory")
+                children.write_text("+memory")
         else:
             raise Missing("no memory cgroup is mounted")
         guardian.undo("remove_group", self.path)
         self.path.mkdir()
-        if (self.path / "memory.swappiness").exists():
-            (self.path / "memory.swappiness").write_text("100")  # reclaim memory, not the program's own text
+        # Reclaim the program's memory, not its text.
+        if cgroup_version() == 1:
+            (self.path / "memory.swappiness").write_text("100")
+        else:
+            swappiness = pathlib.Path("/proc/sys/vm/swappiness")
+            guardian.undo("write", swappiness, read(swappiness).strip())
+            swappiness.write_text("100")
 
     def limit(self, byte_count):
         (self.path / self.limit_file).write_text(str(byte_count))
@@ -62,9 +83,12 @@ class Group:
         """For the child, between fork and exec."""
         (self.path / "cgroup.procs").write_text(str(os.getpid()))
 
-    def used(self):
-        name = "memory.usage_in_bytes" if self.limit_file.startswith("memory.limit") else "memory.current"
-        return int(read(self.path / name) or 0)
+    def how_killed(self):
+        """What ended a program in here by SIGKILL."""
+        for line in read(self.path / self.events).splitlines():
+            if line.split()[:1] == ["oom_kill"] and int(line.split()[1]) > 0:
+                return "ended by the kernel's OOM killer"
+        return "killed, not by the OOM killer of its cgroup"
 
 
 def read(path):
@@ -77,14 +101,17 @@ def read(path):
 class Zram:
     """Swap on a zram device with lz4."""
 
-    name = "zram"
+    compressor = "lz4"
 
     def __init__(self, guardian, byte_count):
         need_root()
         if not (ZRAM_CONTROL / "hot_add").exists():
             raise Missing("this kernel has no zram module loaded (modprobe zram)")
-        number = read(ZRAM_CONTROL / "hot_add").strip()
-        guardian.undo("write", ZRAM_CONTROL / "hot_remove", number)
+        # Else what goes out would meet zswap first.
+        if read(ZSWAP / "enabled").strip() == "Y":
+            guardian.undo("write", ZSWAP / "enabled", "Y")
+            (ZSWAP / "enabled").write_text("N")
+        number = guardian.add_zram(ZRAM_CONTROL)
         self.sys = pathlib.Path(f"/sys/block/zram{number}")
         device = f"/dev/zram{number}"
         if "lz4" not in read(self.sys / "comp_algorithm"):
@@ -104,9 +131,7 @@ class Zram:
 
 
 class Zswap:
-    """zswap with the pool as large as it gets, before a swap file."""
-
-    name = "zswap"
+    """zswap with the pool as large as it gets, before a swap file. With lz4 where the kernel has it."""
 
     def __init__(self, guardian, byte_count, directory):
         need_root()
@@ -114,11 +139,13 @@ class Zswap:
             raise Missing("this kernel has no zswap")
         file = pathlib.Path(directory) / f"coldpress-bench-{os.getpid()}.swap"
         guardian.undo("unlink", file)
-        with open(file, "wb") as made:
-            os.fchmod(made.fileno(), 0o600)
-            os.posix_fallocate(made.fileno(), 0, byte_count)
+        try:
+            with open(file, "wb") as made:
+                os.fchmod(made.fileno(), 0o600)
+                os.posix_fallocate(made.fileno(), 0, byte_count)
+        except OSError as error:
+            raise Missing(f"no swap file of {byte_count >> 20} MiB in {directory}: {error}") from error
         run("mkswap", str(file))
-        self.compressor = "lzo"
         for key, value in (("enabled", "Y"), ("compressor", "lz4"), ("max_pool_percent", "50")):
             guardian.undo("write", ZSWAP / key, read(ZSWAP / key).strip())
             try:

@@ -1,13 +1,16 @@
 """The same accesses in every mode: native, coldpress by `run` and by the library, zram and zswap.
 
-The same memory in every mode, too. A limit of coldpress contains its compressed pages, and so does a memory
-cgroup's with zswap; with zram they lie outside of the cgroup. So zram is measured first, under a cgroup limit
-of 1/overcommit of the memory, and the others get that limit and what zram's pool took at most.
+The same memory in every mode, too, pool and all. A limit of coldpress contains its compressed pages; those of
+zram lie outside of its memory cgroup, and so do zswap's under cgroup v1. So zram goes first, its cgroup
+limited to 1/overcommit of the memory. That and what its pool took at most is what everybody gets in all; the
+first run of each case with zswap under v1 only tells how large its pool gets, which then is taken off.
 """
 
 import contextlib
+import ctypes
 import dataclasses
 import json
+import mmap
 import os
 import pathlib
 import signal
@@ -16,7 +19,7 @@ import tempfile
 import threading
 import time
 
-from kernel import KILLED, Ended, Group, Missing, Zram, Zswap
+from kernel import Ended, Group, Missing, Zram, Zswap, cgroup_version
 from restore import Guardian
 
 PHASES = "seq.read,rand.read,rand.write,seq.write,zipf.read,shift.read"
@@ -41,17 +44,23 @@ class Case:
         return f"{self.content}, {self.overcommit}x, {self.threads} thread{'s' * (self.threads > 1)}"
 
 
+def cpus():
+    return len(os.sched_getaffinity(0))
+
+
 def cases(quick, tiny):
     if tiny:
         return [Case("real", 4, 1, 64, 2000)]
     if quick:
         return [Case("real", 4, 1, 256, 20000), Case("real", 4, 2, 256, 20000)]
     size, ops = 256, 60000
+    threads = [Case("real", 4, count, size, ops) for count in (2, 4) if count <= max(cpus(), 2)]
     return [
         Case("real", 4, 1, size, ops),
-        Case("real", 4, 2, size, ops),
+        *threads,
         Case("real", 2, 1, size, ops),
         Case("real", 8, 1, size, ops),
+        # Nothing is won by compressing these: what it costs to find out.
         Case("random", 2, 1, size // 2, ops // 2),
         Case("zero", 4, 1, size, ops),
     ]
@@ -84,38 +93,56 @@ class Sampler(threading.Thread):
         return self.samples[::step]
 
 
-class Micro:
-    def __init__(self, build, pages, progress):
-        self.tool, self.driver = build / "bin/coldpress", build / "bin/bench-driver"
-        self.pages, self.progress = pages, progress
+def keep_in_memory(path):
+    """Read in and locked: else the pages of the file would be charged to whoever meets them first."""
+    with open(path, "r+b") as file:
+        mapped = mmap.mmap(file.fileno(), 0)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mlock(ctypes.c_void_p(address), ctypes.c_size_t(len(mapped))) != 0:
+        raise RuntimeError(f"can not lock {path} in memory ({os.strerror(ctypes.get_errno())}): ulimit -l")
+    return mapped
 
-    def run(self, mode, case, seed, pool_mib):
+
+class Micro:
+    def __init__(self, build, pages, progress, deadline):
+        self.tool, self.driver = build / "bin/coldpress", build / "bin/bench-driver"
+        self.pages, self.progress, self.deadline = pages, progress, deadline
+        self.kept = keep_in_memory(pages)
+        self.pools = {}  # MiB outside of the limit, by case and mode
+
+    def limit_of(self, mode, case):
+        if mode == "zram":
+            return case.limit_mib()
+        whole = case.limit_mib() + self.pools.get((case, "zram"), self.guess(case))
+        return whole - self.pools.get((case, mode), 0)
+
+    def command(self, mode, case, seed, limit_mib, stats):
+        options = {
+            "mib": case.mib,
+            "limit-mib": limit_mib,
+            "window-mib": case.limit_mib() * 3 // 4,
+            "content": self.pages if case.content == "real" else case.content,
+            "phases": PHASES,
+            "ops": case.ops,
+            "threads": case.threads,
+            "seed": seed,
+        }
+        argv = [str(self.driver)]
+        for name, value in options.items():
+            argv += [f"--{name}", str(value)]
+        if mode.startswith("library"):
+            argv += ["--pager", mode.split("-")[1]]
+        if mode.startswith("run"):
+            under = ["run", "--quiet", "--limit", f"{limit_mib}M", "--fault-path", mode.split("-")[1]]
+            argv = [str(self.tool), *under, "--stats", str(stats), "--", *argv]
+        return argv
+
+    def run(self, mode, case, seed):
         """The driver's lines for one run, memory over time, counters."""
-        limit_mib = case.limit_mib() + (pool_mib if mode != "zram" else 0)
-        content = str(self.pages) if case.content == "real" else case.content
-        argv = [
-            str(self.driver),
-            "--mib",
-            str(case.mib),
-            "--limit-mib",
-            str(limit_mib),
-            "--window-mib",
-            str(case.limit_mib() * 3 // 4),
-            "--content",
-            content,
-        ]
-        argv += [
-            "--phases",
-            PHASES,
-            "--ops",
-            str(case.ops),
-            "--threads",
-            str(case.threads),
-            "--seed",
-            str(seed),
-        ]
+        limit_mib = self.limit_of(mode, case)
         with contextlib.ExitStack() as stack:
-            enter, device = None, None
+            group, device = None, None
             stats = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()), "stats.json")
             if mode in ("zram", "zswap"):
                 guardian = stack.enter_context(Guardian())
@@ -123,25 +150,13 @@ class Micro:
                 group.limit(limit_mib << 20)
                 size = (case.mib * 2) << 20
                 device = Zram(guardian, size) if mode == "zram" else Zswap(guardian, size, "/var/tmp")
-                enter = group.enter
-            elif mode.startswith("library"):
-                argv += ["--pager", mode.split("-")[1]]
-            elif mode.startswith("run"):
-                argv = [
-                    str(self.tool),
-                    "run",
-                    "--quiet",
-                    "--limit",
-                    f"{limit_mib}M",
-                    "--fault-path",
-                    mode.split("-")[1],
-                    "--stats",
-                    str(stats),
-                    "--",
-                    *argv,
-                ]
+                guardian.undo("kill_group", group.path)
             process = subprocess.Popen(
-                argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=enter
+                self.command(mode, case, seed, limit_mib, stats),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=group.enter if group else None,
             )
             sampler = Sampler(process.pid, device.pool_bytes if device else None)
             sampler.start()
@@ -152,26 +167,26 @@ class Micro:
             finally:
                 process.kill()
                 process.wait()
+                sampler.done = True
             memory = sampler.series()
             if process.returncode == -signal.SIGKILL and device:
-                raise Ended(KILLED)
+                raise Ended(group.how_killed())
             if process.returncode != 0:
                 raise RuntimeError(
                     f"{mode}, {case.title()}: exit {process.returncode}: {error.strip()[-500:]}"
                 )
             lines = [json.loads(line) for line in out.splitlines()]
             whole = json.loads(stats.read_text()) if stats.exists() else {}
-        pool = max((sample[2] for sample in memory), default=0)
-        whole["pool_mib"], whole["limit_mib"] = -(-pool >> 10) if device else 0, limit_mib
-        return (
-            lines,
-            memory,
-            {
-                key: whole[key]
-                for key in ("limit_mib", "pool_mib", "pgfault", "pgmajfault", "limit_exceeded")
-                if key in whole
-            },
-        )
+        counted = ("pgfault", "pgmajfault", "limit_exceeded")
+        counters = {key: whole[key] for key in counted if key in whole}
+        counters["limit_mib"] = limit_mib
+        outside = mode == "zram" or (mode == "zswap" and cgroup_version() == 1)
+        counters["outside_mib"] = -(-max((sample[2] for sample in memory), default=0) >> 10) if outside else 0
+        if device:
+            counters["compressor"] = device.compressor
+        for line in lines:
+            line["limit_mib"], line["outside_mib"] = limit_mib, counters["outside_mib"]
+        return lines, memory, counters
 
     @staticmethod
     def guess(case):
@@ -179,21 +194,34 @@ class Micro:
         ratio = {"real": 2.5, "random": 1, "zero": 100}[case.content]
         return int((case.mib - case.limit_mib()) / ratio) + 1
 
+    def calibrated(self, mode, case):
+        """One run; the first of a mode whose pool lies outside of its limit tells how large that gets."""
+        found = self.run(mode, case, 1)
+        if found[2]["outside_mib"] == 0 or (case, mode) in self.pools:
+            return found
+        self.pools[case, mode] = found[2]["outside_mib"]
+        return found if mode == "zram" else self.run(mode, case, 1)
+
     def all(self, quick, tiny, modes=MODES):
         """A list of {case, mode, phase, runs: [...]}, and what was left out with the reason."""
-        results, memories, skipped, pools, ended = {}, [], {}, {}, {}
+        results, memories, skipped, ended = {}, [], {}, {}
         repeats = 1 if tiny else 2 if quick else 3
         todo = cases(quick, tiny)
         for repeat in range(repeats):
             for case in todo:
-                for mode in modes:
-                    if mode in skipped:
+                # zram tells what the others get; after that, nobody is always first.
+                turn = repeat % len(modes)
+                for mode in modes[turn:] + modes[:turn]:
+                    name = f"{mode}, {case.title()}"
+                    if mode in skipped or any("not done" in reason for reason in ended.get(name, [])):
+                        continue
+                    if time.monotonic() > self.deadline:
+                        skipped.setdefault("further runs of accesses", "the time was up")
                         continue
                     self.progress(f"micro {repeat + 1}/{repeats}: {case.title()}: {mode}")
                     try:
-                        lines, memory, whole = self.run(mode, case, 1, pools.get(case, self.guess(case)))
+                        lines, memory, counters = self.calibrated(mode, case)
                     except Ended as reason:
-                        name = f"{mode}, {case.title()}"
                         self.progress(f"{name}: {reason}: this run is left out")
                         ended.setdefault(name, []).append(str(reason))
                         continue
@@ -201,15 +229,11 @@ class Micro:
                         skipped[mode] = str(reason)
                         self.progress(f"left out: {mode}: {reason}")
                         continue
-                    if mode == "zram":
-                        pools[case] = whole["pool_mib"]
                     for line in lines:
-                        key = (case, mode, line["phase"])
-                        results.setdefault(key, []).append(line)
-                    if repeat == 0 or mode not in {entry["mode"] for entry in memories}:
-                        memories.append(
-                            {"case": case.title(), "mode": mode, "kib": memory, "counters": whole}
-                        )
+                        results.setdefault((case, mode, line["phase"]), []).append(line)
+                    entry = {"case": case.title(), "mode": mode, "kib": memory, "counters": counters}
+                    if all((seen["case"], seen["mode"]) != (case.title(), mode) for seen in memories):
+                        memories.append(entry)
         for name, reasons in ended.items():
             skipped[name] = f"{reasons[0]} ({len(reasons)} of {repeats} times)"
         rows = [

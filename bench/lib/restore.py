@@ -5,6 +5,7 @@ to undo it. When the pipe between them closes, because the benchmark has ended o
 undoes everything, the last change first.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -29,12 +30,19 @@ class Guardian:
 
     def __exit__(self, *exception):
         self.process.stdin.close()
-        self.process.wait(timeout=120)
+        if self.process.wait(timeout=600) != 0:
+            raise RuntimeError("the machine was not put back wholly: see above")
 
     def undo(self, *step):
         self.process.stdin.write(json.dumps([str(part) for part in step]) + "\n")
         self.process.stdin.flush()
         self.process.stdout.readline()  # it knows now
+
+    def add_zram(self, control):
+        """Makes a device, which the guardian removes; returns its number."""
+        self.process.stdin.write(json.dumps(["add_zram", str(control)]) + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
 
     def undo_last(self):
         """Undoes the last step that is left, at once."""
@@ -45,11 +53,21 @@ def write(path, text):
     pathlib.Path(path).write_text(text)
 
 
+def kill_group(path):
+    """What still runs in a cgroup that the benchmark made: it uses the swap that is to go next."""
+    for _ in range(100):
+        pids = (pathlib.Path(path) / "cgroup.procs").read_text().split()
+        if not pids:
+            return
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        time.sleep(0.05)
+
+
 def remove_group(path):
-    """A cgroup that the benchmark made, with what still runs in it."""
     for _ in range(50):
-        for pid in (pathlib.Path(path) / "cgroup.procs").read_text().split():
-            os.kill(int(pid), signal.SIGKILL)
+        kill_group(path)
         try:
             os.rmdir(path)
             return
@@ -59,12 +77,18 @@ def remove_group(path):
 
 
 def command(*words):
-    subprocess.run(words, check=True, capture_output=True, timeout=100)
+    for tries in range(5):
+        done = subprocess.run(words, capture_output=True, timeout=100)
+        if done.returncode == 0 or not pathlib.Path(words[-1]).exists():
+            return
+        time.sleep(0.2)
+    raise OSError(f"{' '.join(words)}: {done.stderr.decode().strip()}")
 
 
 STEPS = {
     "write": write,
     "unlink": os.unlink,
+    "kill_group": kill_group,
     "remove_group": remove_group,
     "command": command,
 }
@@ -77,6 +101,8 @@ def undo(step):
         pass  # gone already
     except (OSError, subprocess.SubprocessError) as error:
         print(f"bench: could not put back {step}: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def main():
@@ -85,13 +111,19 @@ def main():
     steps = []
     for line in sys.stdin:
         step = json.loads(line)
+        answer = "ok"
         if step == ["now"]:
             undo(steps.pop())
+        elif step[0] == "add_zram":
+            answer = (pathlib.Path(step[1]) / "hot_add").read_text().strip()
+            steps.append(["write", str(pathlib.Path(step[1]) / "hot_remove"), answer])
         else:
             steps.append(step)
-        print("ok", flush=True)
+        print(answer, flush=True)
+    good = True
     while steps:
-        undo(steps.pop())
+        good = undo(steps.pop()) and good
+    sys.exit(0 if good else 1)
 
 
 if __name__ == "__main__":

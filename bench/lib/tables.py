@@ -18,6 +18,16 @@ def spread(row):
     return (max(values) - min(values)) / statistics.median(values)
 
 
+def memory_mib(row):
+    """What the mode could use in all."""
+    return statistics.median(run["limit_mib"] + run["outside_mib"] for run in row["runs"])
+
+
+def app_spread(row):
+    values = [run["seconds"] for run in row["runs"]]
+    return (max(values) - min(values)) / statistics.median(values)
+
+
 def faults(row, key, engine_key):
     return statistics.median(run.get(engine_key, run[key]) for run in row["runs"])
 
@@ -29,24 +39,27 @@ def micro_tables(rows):
         of_case = [row for row in rows if row["case"] == case]
         sample = of_case[0]
         out.append(
-            f"### {case}: {sample['mib']} MiB, "
-            f"of them {sample['mib'] // sample['overcommit']} MiB uncompressed\n"
+            f"### {case}: {sample['mib']} MiB, with zram {sample['mib'] // sample['overcommit']} MiB "
+            "of them uncompressed\n"
         )
         out.append(
-            "| phase | mode | us/op | of zram | spread | CPU us/op | p50 us | p99 us | p99.9 us "
-            "| major faults |"
+            "| phase | mode | MiB in all | us/op | of zram | spread | CPU us/op | p50 us | p99 us "
+            "| p99.9 us | major faults | minor |"
         )
-        out.append("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+        out.append("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
         for phase in dict.fromkeys(row["phase"] for row in of_case):
             of_phase = [row for row in of_case if row["phase"] == phase]
             zram = next((per_op(row) for row in of_phase if row["mode"] == "zram"), None)
             for row in of_phase:
                 ratio = f"{per_op(row) / zram:.2f}" if zram else "-"
                 major = faults(row, "majflt", "pgmajfault")
-                shown = "-" if row["mode"].startswith("run") else f"{major:,.0f}"
+                minor = statistics.median(run["minflt"] for run in row["runs"])
+                shown = "- | -" if row["mode"].startswith("run") else f"{major:,.0f} | {minor:,.0f}"
+                whole = "-" if row["mode"] == "native" else f"{memory_mib(row):.0f}"
                 tails = [median(row["runs"], key) / US for key in ("p50_ns", "p99_ns", "p999_ns")]
                 out.append(
-                    f"| {phase} | {row['mode']} | {per_op(row) / US:.2f} | {ratio} | {spread(row):.0%} | "
+                    f"| {phase} | {row['mode']} | {whole} | {per_op(row) / US:.2f} | "
+                    f"{ratio} | {spread(row):.0%} | "
                     f"{per_op(row, 'cpu_ns') / US:.2f} | "
                     + " | ".join(f"{tail:.1f}" for tail in tails)
                     + f" | {shown} |"
@@ -59,9 +72,9 @@ def app_table(rows):
     if not rows:
         return ""
     out = [
-        "| application | limit | mode | seconds | of native | of zram | CPU s | p99 us | major faults "
-        "| peak MiB |",
-        "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| application | limit | mode | seconds | runs | spread | of native | of zram | CPU s | p99 us "
+        "| major faults | peak MiB |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for app in dict.fromkeys(row["app"] for row in rows):
         of_app = [row for row in rows if row["app"] == app]
@@ -75,7 +88,8 @@ def app_table(rows):
             ]
             tail = [run["p99_us"] for run in row["runs"] if run.get("p99_us") is not None]
             out.append(
-                f"| {app} | {row['percent']} % | {row['mode']} | {seconds:.2f} | {seconds / native:.2f} | "
+                f"| {app} | {row['percent']} % | {row['mode']} | {seconds:.2f} | "
+                f"{len(row['runs'])} | {app_spread(row):.0%} | {seconds / native:.2f} | "
                 f"{f'{seconds / zram[0]:.2f}' if zram else '-'} | {median(row['runs'], 'cpu_seconds'):.2f} | "
                 f"{f'{statistics.median(tail):.0f}' if tail else '-'} | "
                 f"{median(row['runs'], 'major'):,.0f} | "
@@ -108,8 +122,12 @@ def quiet_table(rows):
 def parts_table(rows):
     if not rows:
         return ""
-    out = ["| part | time | spread |", "|---|---:|---:|"]
+    out = ["| part | time | spread | |", "|---|---:|---:|---|"]
     for row in rows:
         middle = statistics.median(row["ns"])
-        out.append(f"| {row['name']} | {middle:,.0f} ns | {(max(row['ns']) - min(row['ns'])) / middle:.0%} |")
+        more = f"compresses to 1/{row['ratio']:.2f}" if "ratio" in row else ""
+        if "pool_over_stored" in row:
+            more = f"pool over stored bytes: {row['pool_over_stored']:.2f}"
+        width = (max(row["ns"]) - min(row["ns"])) / middle
+        out.append(f"| {row['name']} | {middle:,.0f} ns | {width:.0%} | {more} |")
     return "\n".join(out) + "\n"

@@ -1,9 +1,12 @@
-// The engine's parts alone, by Google Benchmark: codecs for each kind of page, the pool's operations and its
-// fragmentation, slots with and without contention, pages captured and installed in runs.
+// The engine's parts alone, by Google Benchmark: codecs, the pool's operations and its fragmentation, slots
+// with and without contention, pages captured and installed in runs. The codecs' pages are those of the file
+// that COLDPRESS_BENCH_PAGES names (bench/dump_pages), else made ones.
 #include <benchmark/benchmark.h>
 #include <sys/mman.h>
 
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <random>
 #include <vector>
 
@@ -22,9 +25,20 @@ using testing::HeapMemory;
 using testing::PageContent;
 
 std::vector<PageContent> pages_to_compress() {
-  std::vector<PageContent> pages;
-  for (std::uint64_t i = 0; i < 256; ++i)
-    pages.push_back(testing::make_content(ContentKind::kCompressible, i));
+  std::vector<PageContent> pages(256);
+  if (const char* name = std::getenv("COLDPRESS_BENCH_PAGES")) {
+    std::ifstream file(name, std::ios::binary | std::ios::ate);
+    std::streamoff step = file.tellg() / std::streamoff{kPageBytes} / 256;  // pages of every program
+    COLDPRESS_CHECK(step > 0);
+    for (std::streamoff i = 0; i < 256; ++i) {
+      file.seekg(i * step * std::streamoff{kPageBytes});
+      auto& page = pages[static_cast<std::size_t>(i)];
+      file.read(reinterpret_cast<char*>(page.data()), kPageBytes);
+    }
+    COLDPRESS_CHECK(file.good());
+    return pages;
+  }
+  for (std::uint64_t i = 0; i < 256; ++i) pages[i] = testing::make_content(ContentKind::kCompressible, i);
   return pages;
 }
 
@@ -47,11 +61,13 @@ void compress(benchmark::State& state, codec::Choice choice) {
   CodecBench bench(choice);
   std::vector<PageContent> pages = pages_to_compress();
   std::byte out[kPageBytes];
-  std::size_t i = 0;
+  std::size_t i = 0, packed = 0;
   for (auto _ : state) {
     const auto* page = reinterpret_cast<const std::byte*>(pages[i++ % pages.size()].data());
-    benchmark::DoNotOptimize(bench.codec().compress(page, out, sizeof out));
+    std::size_t bytes = bench.codec().compress(page, out, sizeof out);
+    packed += bytes == 0 ? kPageBytes : bytes;
   }
+  state.counters["ratio"] = static_cast<double>(i * kPageBytes) / static_cast<double>(packed);
 }
 
 void decompress(benchmark::State& state, codec::Choice choice) {
@@ -62,7 +78,7 @@ void decompress(benchmark::State& state, codec::Choice choice) {
     std::vector<std::byte> out(kPageBytes);
     out.resize(
         bench.codec().compress(reinterpret_cast<const std::byte*>(page.data()), out.data(), out.size()));
-    packed.push_back(std::move(out));
+    if (!out.empty()) packed.push_back(std::move(out));
   }
   std::byte page[kPageBytes];
   std::size_t i = 0;
@@ -94,6 +110,21 @@ void pool_replace(benchmark::State& state) {
   zspool::PoolStats stats = pool.stats();
   state.counters["pool_over_stored"] =
       static_cast<double>(stats.pages * kPageBytes) / static_cast<double>(stats.object_bytes);
+}
+
+void pool_load(benchmark::State& state) {
+  HeapMemory memory;
+  zspool::ZsPool pool;
+  COLDPRESS_CHECK(pool.init(memory, std::uint64_t{1} << 30));
+  std::mt19937_64 random(1);
+  std::vector<std::pair<zspool::Handle, std::size_t>> objects(20000);
+  for (auto& [handle, bytes] : objects) handle = pool.allocate(bytes = object_bytes(random));
+  std::byte page[kPageBytes];
+  for (auto _ : state) {
+    const auto& [handle, bytes] = objects[random() % objects.size()];
+    std::memcpy(page, pool.data(handle), bytes);
+    benchmark::DoNotOptimize(page);
+  }
 }
 
 swap::SlotTable& shared_slots() {
@@ -131,6 +162,22 @@ void slot_lock(benchmark::State& state) {
   table.unlock_and_free(entry);
 }
 
+// All threads want the same slot.
+void slot_lock_contended(benchmark::State& state) {
+  swap::SlotTable& table = shared_slots();
+  static swap::Entry entry = [&] {
+    swap::Entry made;
+    COLDPRESS_CHECK(table.allocate({&made, 1}, {1}) == 1);
+    table.unlock(made);
+    return made;
+  }();
+  for (auto _ : state) {
+    swap::SlotWord word{};
+    COLDPRESS_CHECK(table.lock(entry, word));
+    table.unlock(entry);
+  }
+}
+
 // Out of the program's range and back, `range(0)` pages at a time; time for each page of one way.
 void move_pages(benchmark::State& state) {
   constexpr std::uint64_t kPages = 1024;
@@ -149,9 +196,10 @@ void move_pages(benchmark::State& state) {
   auto run = static_cast<std::uint32_t>(state.range(0));
   bool capture = state.range(1) == 0;
   auto all = [&](bool out) {
-    for (std::uint32_t at = 0; at < kPages; at += run) {
-      os::MoveResult result = out ? mmu.capture(first + at, {at}, run) : mmu.install(first + at, {at}, run);
-      COLDPRESS_CHECK(result.moved == run);
+    for (std::uint32_t at = 0; at < kPages;) {
+      std::uint32_t rest = run - at % run;  // the kernel may stop in between
+      os::MoveResult result = out ? mmu.capture(first + at, {at}, rest) : mmu.install(first + at, {at}, rest);
+      at += result.moved;
     }
   };
   for (auto _ : state) {
@@ -180,9 +228,12 @@ BENCHMARK_CAPTURE(compress, zstd_1, kZstd);
 BENCHMARK_CAPTURE(compress, zstd_minus_3, kFast);
 BENCHMARK_CAPTURE(decompress, lz4, kLz4);
 BENCHMARK_CAPTURE(decompress, zstd_1, kZstd);
+BENCHMARK_CAPTURE(decompress, zstd_minus_3, kFast);
 BENCHMARK(pool_replace);
+BENCHMARK(pool_load);
 BENCHMARK(slot_take_and_free)->ThreadRange(1, 2)->UseRealTime();
 BENCHMARK(slot_lock)->ThreadRange(1, 2)->UseRealTime();
+BENCHMARK(slot_lock_contended)->ThreadRange(1, 2)->UseRealTime();
 BENCHMARK(move_pages)->ArgsProduct({{1, 16, 32}, {0, 1}})->ArgNames({"run", "install"})->UseRealTime();
 
 }  // namespace

@@ -21,12 +21,17 @@ def state():
     return {"swaps": SWAPS.read_text().split("\n")[1:], "zswap": zswap, "groups": groups, "devices": devices}
 
 
+def used_swap():
+    """KiB."""
+    return sum(int(line.split()[3]) for line in SWAPS.read_text().splitlines()[1:])
+
+
 @case(timeout_s=120, serial=True)
 def bench_killed():
     need_root()
     if not CONTROL.exists():
         raise Skip("this kernel has no zram")
-    before = state()
+    before, used_before = state(), used_swap()
     build = pathlib.Path(TOOL).parent.parent
     with tempfile.TemporaryDirectory() as output:
         process = subprocess.Popen(
@@ -39,13 +44,13 @@ def bench_killed():
                 "--build",
                 str(build),
                 "--output",
-                output,
+                f"{output}/result",
             ],
             stdout=subprocess.DEVNULL,
         )
         try:
             wait_until(
-                lambda: state()["swaps"] != before["swaps"] or process.poll() is not None, "its swap device"
+                lambda: used_swap() > used_before + 4096 or process.poll() is not None, "swap in use"
             )
             check(process.poll() is None, "the benchmark ended before it used swap")
         finally:
