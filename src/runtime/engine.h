@@ -161,6 +161,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   sync::Mutex fork_mutex_;
   sync::Mutex duty_mutex_;
   int fork_sockets_[2] = {-1, -1};  // in the program's table: [0] parent's end, [1] child's
+  sync::Atomic<bool> preparing_fork_{false};
   sync::Atomic<std::uint32_t> forking_thread_{0};
   int duty_socket_ = -1;  // in the engine's table; guarded by duty_mutex_
 };

@@ -46,7 +46,9 @@ void Engine::before_fork() {
   // Not before the gate is closed: the engine could become active in between.
   if (active_.load()) {
     if (!mmu_.main().has_fork_event()) {
+      preparing_fork_.store(true);
       ask(Request::kPrepareFork);
+      preparing_fork_.store(false);
       gate_.close();  // at rest again
     } else if (!os::make_socket_pair(fork_sockets_)) {
       fork_sockets_[0] = fork_sockets_[1] = -1;  // no hand-over: the child will be filled
@@ -75,6 +77,19 @@ void Engine::after_fork_in_parent() {
 void Engine::fork_duty(vm::Worker& worker) {
   // Never sleep past a change of the gate here: it may open and close for the next fork at once, and that one
   // needs somebody on duty.
+  if (preparing_fork_.load()) {
+    // The forking thread waits for the monitor, and the monitor may sleep on a fault (Mmu::make_own).
+    os::Message fault;
+    gate_.force_begin();
+    if (preparing_fork_.load()) {
+      if (space_.take_message(worker, &fault)) {
+        space_.handle_fault(fault.range.begin, fault.write, worker);
+      }
+      space_.handle_pending(worker);
+    }
+    gate_.end();
+    return;
+  }
   if (forking_thread_.load() == 0 || !duty_mutex_.try_lock()) {
     gate_.wait_open(kMillisecond);
     return;

@@ -198,10 +198,10 @@ def fork_tree_unprivileged():
     """Without CAP_SYS_PTRACE the kernel does not tell of forks: everything is brought back before each."""
     need_root()
     words = [need_command("setpriv"), "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]
-    native = run([program("fork_tree"), "80"])
+    native = run([program("fork_tree"), "32"])
     check(native.status == 0, f"native run failed: {native.describe()}")
     limit = native.watcher.peak // 2
-    outcome = run([*words, *run_line(limit, [program("fork_tree"), "80"], ["--quiet"])])
+    outcome = run([*words, *run_line(limit, [program("fork_tree"), "32"], ["--quiet"])])
     check(outcome.status == 0, outcome.describe())
     check(outcome.last_line() == native.last_line(), outcome.describe())
 
