@@ -31,7 +31,6 @@ using swap::kGroupFrames;
 using swap::State;
 
 constexpr unsigned kIncompressibleSkip = PageWord::kMaxSkip;
-constexpr unsigned kBusySkip = 3;
 constexpr std::uint32_t kFutileTurns = 4;  // of the hand, before reclaim gives up
 constexpr std::int64_t kFirstPauseNs = 10'000'000, kLongestPauseNs = 1'000'000'000;
 
@@ -232,11 +231,12 @@ MoveStatus Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupI
   switch (result.status) {
     case MoveStatus::kBusy:
       add_to(group_->stats().pgscan_busy);
-      leave_alone(first, kBusySkip);  // it may be pinned
+      // Perhaps pinned, for long: tried ever more seldom, as one that came back too soon.
+      leave_alone(first, activated(before[0].backoff()));
       note_shared({first, first + 1});
       return shared_pages_ < kMaxSharedPages ? MoveStatus::kDone : MoveStatus::kBusy;
     case MoveStatus::kMismatch:
-      leave_alone(first, PageWord::kMaxSkip);
+      leave_alone(first, PageWord::native(before[0].backoff(), PageWord::kMaxSkip));
       return MoveStatus::kDone;
     case MoveStatus::kHole:
     case MoveStatus::kGone:
@@ -266,11 +266,9 @@ std::size_t Space::take_shared(PageRange (&ranges)[kMaxShared]) {
   return count;
 }
 
-void Space::leave_alone(PageIndex page, unsigned skip) {
+void Space::leave_alone(PageIndex page, PageWord for_now) {
   PageWord word = table_.get(page);
-  if (!word.is_entry() && !word.is_zapped() && !word.is_poisoned()) {
-    store_word(page, PageWord::native(word.backoff(), skip));
-  }
+  if (!word.is_entry() && !word.is_zapped() && !word.is_poisoned()) store_word(page, for_now);
 }
 
 // Compresses what is left in a rested group. false: a layout message kept a page from its way back.

@@ -207,7 +207,7 @@ class Space {
   bool give_back(FrameId frame, swap::FrameOwner owner) EXCLUDES(layout_);
   bool release_spent();
   void note_shared(PageRange range) REQUIRES(layout_);
-  void leave_alone(PageIndex page, unsigned skip) REQUIRES(layout_);
+  void leave_alone(PageIndex page, PageWord for_now) REQUIRES(layout_);
   void store_word(PageIndex page, PageWord word) REQUIRES(layout_);
   std::uint32_t shadow_now() const;
   void limit_missed();
