@@ -158,7 +158,7 @@ TEST_F(SpaceLinux, ADamagedPageGivesSigbusAndNoOtherDoes) {
   machine_.page_out(memory, kPages);
   std::vector<std::uint64_t> damaged;
   PageIndex first = LinuxMachine::range(memory, 1).begin;
-  for (std::uint64_t i = 0; i < kPages; i += 37) {
+  for (std::uint64_t i = 0; i < kPages; i += 7) {
     if (corrupt_page(machine_.space(), first + i)) damaged.push_back(i);
   }
   ASSERT_GT(damaged.size(), 2u);
