@@ -5,7 +5,7 @@
 // through the phases named, and prints one line of JSON for each.
 //
 //   driver --mib 256 --content FILE|random|zero --phases seq.read,rand.write,zipf.read --ops 100000
-//          [--threads 2] [--window-mib 48] [--limit-mib 64] [--pager thread|signal] [--seed 1]
+//          [--threads 2] [--window-mib 48] [--limit-mib 64] [--pager thread|signal] [--seed 1] [--step]
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -27,6 +27,7 @@ namespace {
 struct Options {
   std::uint64_t mib = 256, limit_mib = 64, window_mib = 0, ops = 100000, seed = 1;
   unsigned threads = 1;
+  bool step = false;
   std::string content = "random", pager;
   std::vector<std::string> phases;
 };
@@ -167,6 +168,7 @@ class Driver {
     });
     std::printf("]}\n");
     std::fflush(stdout);
+    if (options_.step) std::getchar();
   }
   static unsigned long long word(std::uint64_t value) { return value; }
   std::optional<coldpress::PagerStatistics> statistics() const {
@@ -200,6 +202,7 @@ int main(int argc, char** argv) {
   app.add_option("--threads", options.threads)->check(CLI::Range(1, 64));
   app.add_option("--pager", options.pager, "use libcoldpress")->check(CLI::IsMember({"thread", "signal"}));
   app.add_option("--seed", options.seed);
+  app.add_flag("--step", options.step, "after each phase wait for a line of input");
   CLI11_PARSE(app, argc, argv);
   coldbench::Driver driver(options);
   driver.fill();

@@ -128,7 +128,7 @@ class Micro:
             "threads": case.threads,
             "seed": seed,
         }
-        argv = [str(self.driver)]
+        argv = [str(self.driver), "--step"]
         for name, value in options.items():
             argv += [f"--{name}", str(value)]
         if mode.startswith("library"):
@@ -153,6 +153,7 @@ class Micro:
                 guardian.undo("kill_group", group.path)
             process = subprocess.Popen(
                 self.command(mode, case, seed, limit_mib, stats),
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -160,14 +161,20 @@ class Micro:
             )
             sampler = Sampler(process.pid, device.pool_bytes if device else None)
             sampler.start()
+            late = threading.Timer(RUN_TIMEOUT_S, process.kill)
+            late.start()
             try:
-                out, error = process.communicate(timeout=RUN_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                raise Ended(f"not done after {RUN_TIMEOUT_S} s") from None
+                lines = self.listen(process, mode.startswith("run"))
+                error = process.stderr.read()
+                process.wait()
             finally:
+                in_time = late.is_alive()
+                late.cancel()
                 process.kill()
                 process.wait()
                 sampler.done = True
+            if not in_time:
+                raise Ended(f"not done after {RUN_TIMEOUT_S} s")
             memory = sampler.series()
             if process.returncode == -signal.SIGKILL and device:
                 raise Ended(group.how_killed())
@@ -175,7 +182,6 @@ class Micro:
                 raise RuntimeError(
                     f"{mode}, {case.title()}: exit {process.returncode}: {error.strip()[-500:]}"
                 )
-            lines = [json.loads(line) for line in out.splitlines()]
             whole = json.loads(stats.read_text()) if stats.exists() else {}
         counted = ("pgfault", "pgmajfault", "limit_exceeded")
         counters = {key: whole[key] for key in counted if key in whole}
@@ -187,6 +193,23 @@ class Micro:
         for line in lines:
             line["limit_mib"], line["outside_mib"] = limit_mib, counters["outside_mib"]
         return lines, memory, counters
+
+    def listen(self, process, managed):
+        """The driver's lines. It waits after each, so that the engine's counters can be asked for."""
+        lines, before = [], {}
+        for text in process.stdout:
+            line = json.loads(text)
+            if managed:
+                asked = [str(self.tool), "stat", str(process.pid), "--json"]
+                told = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True)
+                now = json.loads(told.stdout)
+                line |= {key: now[key] - before.get(key, 0) for key in ("pgfault", "pgmajfault")}
+                before = now
+            lines.append(line)
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write("\n")
+                process.stdin.flush()
+        return lines
 
     @staticmethod
     def guess(case):

@@ -54,7 +54,6 @@ def micro_tables(rows):
                 ratio = f"{per_op(row) / zram:.2f}" if zram else "-"
                 major = faults(row, "majflt", "pgmajfault")
                 minor = statistics.median(run["minflt"] for run in row["runs"])
-                shown = "- | -" if row["mode"].startswith("run") else f"{major:,.0f} | {minor:,.0f}"
                 whole = "-" if row["mode"] == "native" else f"{memory_mib(row):.0f}"
                 tails = [median(row["runs"], key) / US for key in ("p50_ns", "p99_ns", "p999_ns")]
                 out.append(
@@ -62,7 +61,7 @@ def micro_tables(rows):
                     f"{ratio} | {spread(row):.0%} | "
                     f"{per_op(row, 'cpu_ns') / US:.2f} | "
                     + " | ".join(f"{tail:.1f}" for tail in tails)
-                    + f" | {shown} |"
+                    + f" | {major:,.0f} | {minor:,.0f} |"
                 )
         out.append("")
     return "\n".join(out)
