@@ -13,6 +13,8 @@ struct RunOptions {
   std::string limit = "50%";
   std::string codec = "lz4";
   std::string fault_path = "thread";
+  std::vector<std::string> swap;  // none: auto
+  unsigned max_pool_percent = 80;
   std::string stats;
   bool quiet = false;
   std::vector<std::string> program;  // and its arguments
@@ -22,6 +24,13 @@ struct RunOptions {
 int run(const RunOptions& options);
 int doctor(bool json);
 int stat(long pid, bool json);
+// Each setting is KEY=VALUE. 1: the process refused.
+int set(long pid, const std::vector<std::string>& settings);
+int reclaim(long pid, const std::string& size);
+int swapon(long pid, const std::string& text);
+int swapoff(long pid, const std::string& name);
+// rounds: 0 for ever.
+int top(unsigned rounds, double seconds);
 
 // Prints "coldpress: sentence" on standard error.
 void complain(const std::string& sentence);

@@ -33,6 +33,17 @@ int parse_and_run(int argc, char** argv) {
                           "memory the program may occupy: 512M, 1.5GiB, or 50% of the machine (default)");
   run_command->add_option("--codec", run_options.codec, "lz4 or zstd[:LEVEL]")->capture_default_str();
   run_command->add_option("--fault-path", run_options.fault_path, "thread or signal")->capture_default_str();
+  run_command
+      ->add_option(
+          "--swap", run_options.swap,
+          "where the coldest pages go, encrypted: auto (default: a file in $TMPDIR when it is needed), none, "
+          "PATH[,size=SIZE][,prio=N] or ram:SIZE[,prio=N]; may be repeated")
+      ->allow_extra_args(false);
+  run_command
+      ->add_option("--max-pool-percent", run_options.max_pool_percent,
+                   "part of the limit that compressed pages may take before they go on to swap")
+      ->check(CLI::Range(0, 100))
+      ->capture_default_str();
   run_command->add_option("--stats", run_options.stats, "write the counters to this file at exit (JSON)");
   run_command->add_flag("--quiet", run_options.quiet, "say nothing at exit");
   run_command->footer("Usage: coldpress run [OPTIONS] -- PROGRAM [ARGUMENTS...]");
@@ -45,6 +56,29 @@ int parse_and_run(int argc, char** argv) {
   auto* stat_command = app.add_subcommand("stat", "counters of a managed process");
   stat_command->add_option("PID", pid, "process id")->required()->check(CLI::PositiveNumber);
   stat_command->add_flag("--json", stat_json, "as JSON");
+  std::vector<std::string> settings;
+  std::string size, device;
+  unsigned rounds = 0;
+  double seconds = 1;
+  auto for_process = [&](const char* name, const char* what) {
+    auto* command = app.add_subcommand(name, what);
+    command->add_option("PID", pid, "process id")->required()->check(CLI::PositiveNumber);
+    return command;
+  };
+  auto* set_command = for_process("set", "change the settings of a managed process");
+  set_command
+      ->add_option("SETTING", settings,
+                   "limit=SIZE max_pool_percent=0..100 writeback=0|1 codec=lz4|zstd[:LEVEL]")
+      ->required();
+  auto* reclaim_command = for_process("reclaim", "compress memory of a managed process now");
+  reclaim_command->add_option("SIZE", size, "how much: 100M")->required();
+  auto* swapon_command = for_process("swapon", "give a managed process a swap device");
+  swapon_command->add_option("DEVICE", device, "PATH[,size=SIZE][,prio=N] or ram:SIZE[,prio=N]")->required();
+  auto* swapoff_command = for_process("swapoff", "bring everything back from a swap device, and give it up");
+  swapoff_command->add_option("DEVICE", device, "its path, auto or ram")->required();
+  auto* top_command = app.add_subcommand("top", "the managed processes, again and again");
+  top_command->add_option("--rounds", rounds, "so many times (default: until interrupted)");
+  top_command->add_option("--seconds", seconds, "between two")->check(CLI::Range(0.1, 3600.0));
 
   try {
     std::reverse(ours.begin(), ours.end());  // the library wants them so
@@ -72,7 +106,13 @@ int parse_and_run(int argc, char** argv) {
     complain("-- is for coldpress run only");
     return 2;
   }
-  return *doctor_command ? doctor(doctor_json) : stat(pid, stat_json);
+  if (*doctor_command) return doctor(doctor_json);
+  if (*set_command) return set(pid, settings);
+  if (*reclaim_command) return reclaim(pid, size);
+  if (*swapon_command) return swapon(pid, device);
+  if (*swapoff_command) return swapoff(pid, device);
+  if (*top_command) return top(rounds, seconds);
+  return stat(pid, stat_json);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,6 +18,55 @@ namespace coldpress::cli {
 namespace {
 
 constexpr int kBad = 2;
+
+bool in_memory(const char* directory) {
+  constexpr long kTmpfs = 0x01021994, kRamfs = 0x858458f6;
+  struct statfs about;
+  return statfs(directory, &about) != 0 || about.f_type == kTmpfs || about.f_type == kRamfs;
+}
+
+// Where the automatic swap file goes. Swapping to memory would help nobody, unless it is asked for.
+const char* temporary_directory() {
+  const char* chosen = std::getenv("TMPDIR");
+  if (chosen != nullptr && *chosen != 0) return chosen;
+  for (const char* directory : {"/tmp", "/var/tmp"}) {
+    if (!in_memory(directory)) return directory;
+  }
+  return nullptr;
+}
+
+std::string add_swap(const std::string& text, runtime::Config& config) {
+  if (config.swap_count == runtime::kMaxSwap) {
+    return "--swap: at most " + std::to_string(runtime::kMaxSwap) + " devices";
+  }
+  runtime::SwapSpec spec;
+  std::string path;
+  if (text == "auto") {
+    const char* directory = temporary_directory();
+    if (directory == nullptr) return "";
+    path = directory;
+    spec.kind = runtime::SwapSpec::Kind::kAuto;
+  } else {
+    Text problem = runtime::parse_swap(text, spec);
+    if (!problem.view().empty()) return std::string(problem.view());
+    path = spec.path;
+  }
+  if (!path.empty()) path = std::filesystem::absolute(path).string();
+  if (path.size() >= sizeof spec.path) return "--swap: the path is too long: " + path;
+  std::memcpy(spec.path, path.c_str(), path.size() + 1);
+  config.swap[config.swap_count++] = spec;
+  return "";
+}
+
+std::string add_all_swap(const RunOptions& options, runtime::Config& config) {
+  if (options.swap.empty()) return add_swap("auto", config);
+  for (const std::string& text : options.swap) {
+    if (text == "none" && options.swap.size() > 1) return "--swap none does not go with other devices";
+    if (text == "none") continue;
+    if (std::string problem = add_swap(text, config); !problem.empty()) return problem;
+  }
+  return "";
+}
 
 // Fills config from the options; "" or what is wrong with them.
 std::string make_config(const RunOptions& options, runtime::Config& config) {
@@ -40,6 +90,8 @@ std::string make_config(const RunOptions& options, runtime::Config& config) {
   } else if (options.fault_path != "thread") {
     return "--fault-path " + options.fault_path + " is not known: use thread or signal";
   }
+  if (std::string problem = add_all_swap(options, config); !problem.empty()) return problem;
+  config.max_pool_percent = options.max_pool_percent;
   config.quiet = options.quiet;
   config.root_pid = getpid();
   if (options.stats.empty()) return "";
@@ -82,7 +134,7 @@ int run(const RunOptions& options) {
     complain(problem);
     return kBad;
   }
-  char value[1024];
+  char value[4096];
   if (!runtime::format_config(config, value, sizeof value)) {
     complain("the options are too long");
     return kBad;

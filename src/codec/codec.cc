@@ -4,6 +4,9 @@
 #include <lz4.h>
 #include <zstd.h>
 
+#include <algorithm>
+#include <cstring>
+
 #include "base/units.h"
 
 namespace coldpress::codec {
@@ -41,6 +44,14 @@ std::size_t Codec::workspace_bytes(Choice choice) {
   return bytes;
 }
 
+std::size_t Codec::max_workspace_bytes() {
+  std::size_t most = 0;
+  for (int level = -7; level <= 19; ++level) {
+    if (level != 0) most = std::max(most, workspace_bytes({Kind::kZstd, level}));
+  }
+  return most;
+}
+
 bool Codec::init(Choice choice, std::byte* workspace, std::size_t bytes) {
   if (bytes < workspace_bytes(choice)) return false;
   choice_ = choice;
@@ -69,6 +80,11 @@ std::size_t Codec::compress(const std::byte* page, std::byte* out, std::size_t o
 }
 
 bool Codec::decompress(Kind kind, const std::byte* data, std::size_t bytes, std::byte* page) {
+  if (kind == Kind::kRaw) {
+    if (bytes != kPageBytes) return false;
+    std::memcpy(page, data, kPageBytes);
+    return true;
+  }
   if (kind == Kind::kLz4) {
     return LZ4_decompress_safe(reinterpret_cast<const char*>(data), reinterpret_cast<char*>(page),
                                static_cast<int>(bytes),

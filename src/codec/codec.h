@@ -12,11 +12,12 @@
 
 namespace coldpress::codec {
 
-enum class Kind : std::uint8_t { kLz4 = 1, kZstd = 2 };
+enum class Kind : std::uint8_t { kLz4 = 1, kZstd = 2, kRaw = 3 };  // raw: as it is
 
 struct Choice {
   Kind kind = Kind::kLz4;
   int level = 1;  // zstd only
+  bool operator==(const Choice&) const = default;
 };
 
 // "lz4", "zstd" or "zstd:LEVEL" (-7 to -1, 1 to 19).
@@ -26,6 +27,8 @@ class Codec {
  public:
   // Bytes of workspace that init() needs; to be aligned to 64.
   static std::size_t workspace_bytes(Choice choice);
+  // Enough for every choice.
+  static std::size_t max_workspace_bytes();
   // false: the workspace does not do for this choice.
   [[nodiscard]] bool init(Choice choice, std::byte* workspace, std::size_t bytes);
 
@@ -35,6 +38,7 @@ class Codec {
   bool decompress(Kind kind, const std::byte* data, std::size_t bytes, std::byte* page);
 
   Kind kind() const { return choice_.kind; }
+  Choice choice() const { return choice_; }
 
  private:
   Choice choice_;

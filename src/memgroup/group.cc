@@ -5,14 +5,20 @@
 namespace coldpress::memgroup {
 
 void Group::init(std::uint64_t limit_pages, Stats* stats) {
+  stats_ = stats;
+  set_limit(limit_pages);
+}
+
+void Group::set_limit(std::uint64_t limit_pages) {
   constexpr std::int64_t kMiB = 256;  // pages
-  limit_ = static_cast<std::int64_t>(limit_pages);
+  auto limit = static_cast<std::int64_t>(limit_pages);
   // The reserve between high and limit takes what a program can fill natively while the engine looks away
   // (a few milliseconds at 3 GB/s) and frames in flight.
-  std::int64_t reserve = std::clamp(limit_ / 32, kMiB, 16 * kMiB);
-  high_ = limit_ - reserve;
-  low_ = high_ - std::clamp(limit_ / 128, kMiB / 2, 8 * kMiB);
-  stats_ = stats;
+  std::int64_t reserve = std::clamp(limit / 32, kMiB, 16 * kMiB);
+  std::int64_t high = limit - reserve;
+  limit_.store(limit, sync::kRelaxed);
+  high_.store(high, sync::kRelaxed);
+  low_.store(high - std::clamp(limit / 128, kMiB / 2, 8 * kMiB), sync::kRelaxed);
   stats_->limit_bytes.store(limit_pages * 4096, sync::kRelaxed);
 }
 

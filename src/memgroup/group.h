@@ -19,22 +19,24 @@ namespace coldpress::memgroup {
 class Group {
  public:
   void init(std::uint64_t limit_pages, Stats* stats);
+  // At any time; what is over a lower limit is reclaimed from now on.
+  void set_limit(std::uint64_t limit_pages);
 
   std::int64_t usage() const { return usage_.load(sync::kRelaxed); }
   void set_usage(std::uint64_t pages) { usage_.store(static_cast<std::int64_t>(pages), sync::kRelaxed); }
   void charge(std::uint64_t pages) { usage_.fetch_add(static_cast<std::int64_t>(pages), sync::kRelaxed); }
   void uncharge(std::uint64_t pages) { usage_.fetch_sub(static_cast<std::int64_t>(pages), sync::kRelaxed); }
 
-  std::int64_t limit() const { return limit_; }
-  std::int64_t high() const { return high_; }
-  std::int64_t low() const { return low_; }
+  std::int64_t limit() const { return limit_.load(sync::kRelaxed); }
+  std::int64_t high() const { return high_.load(sync::kRelaxed); }
+  std::int64_t low() const { return low_.load(sync::kRelaxed); }
   Stats& stats() const { return *stats_; }
 
  private:
   sync::Atomic<std::int64_t> usage_{0};
-  std::int64_t limit_ = 0;
-  std::int64_t high_ = 0;
-  std::int64_t low_ = 0;
+  sync::Atomic<std::int64_t> limit_{0};
+  sync::Atomic<std::int64_t> high_{0};
+  sync::Atomic<std::int64_t> low_{0};
   Stats* stats_ = nullptr;
 };
 

@@ -22,6 +22,8 @@ namespace coldpress::memgroup {
   X(zswpin)               /* pages loaded from the pool */                               \
   X(zswpout)              /* pages compressed into the pool */                           \
   X(zswpwb)               /* pages written back from the pool */                         \
+  X(swap_ra)              /* pages that came along with a fault */                       \
+  X(swap_ra_hit)          /* of these, passed through before the next fault */           \
   X(swpin_zero)           /* same-filled pages loaded */                                 \
   X(swpout_zero)          /* same-filled pages stored */                                 \
   X(pgsteal)              /* pages captured */                                           \
@@ -34,8 +36,11 @@ namespace coldpress::memgroup {
   X(reject_compress_fail) /* stores that found no memory */                              \
   X(decompress_fail)      /* pages lost to a damaged object: poisoned */                 \
   X(written_back_pages)                                                                  \
-  X(limit_exceeded) /* times that compression could not hold the limit */                \
-  X(direct_reclaim) /* faults that had to reclaim first */                               \
+  X(swap_read_fail)       /* pages that a swap device could not give back: poisoned */   \
+  X(swap_write_fail)      /* pages that a swap device refused: kept in memory */         \
+  X(pool_compacted_pages) /* pages of the pool that compaction gave back */              \
+  X(limit_exceeded)       /* times that compression could not hold the limit */          \
+  X(direct_reclaim)       /* faults that had to reclaim first */                         \
   X(forks)                                                                               \
   X(fork_torn)       /* forks whose child was filled by the parent and started afresh */ \
   X(layout_messages) /* munmap, mremap, madvise and fork seen */                         \
@@ -46,6 +51,8 @@ namespace coldpress::memgroup {
   X(same_filled_pages) /* same-filled pages out now */           \
   X(swap_cache_pages)  /* captured, not yet compressed */        \
   X(stored_bytes)      /* compressed bytes now */                \
+  X(swap_pages)        /* pages on swap devices now */           \
+  X(swap_bytes)        /* what they take there */                \
   X(limit_bytes)                                                 \
   X(resident_bytes) /* anonymous memory of the program itself */ \
   X(pool_bytes)                                                  \
@@ -55,7 +62,7 @@ namespace coldpress::memgroup {
   X(peak_rss_anon_bytes)
 
 struct Stats {
-  static constexpr std::uint64_t kMagic = 0x31535059434c4f43;  // "COLCPYS1": layout version
+  static constexpr std::uint64_t kMagic = 0x32535059434c4f43;  // "COLCPYS2": layout version
   sync::Atomic<std::uint64_t> magic{0};
   sync::Atomic<std::uint64_t> pid{0};
 #define COLDPRESS_FIELD(name) sync::Atomic<std::uint64_t> name{0};

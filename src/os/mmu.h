@@ -76,6 +76,7 @@ class Mmu {
   virtual MoveResult install(PageIndex first, FrameId from, std::uint32_t pages) = 0;
   virtual MoveResult install_copy(PageIndex first, const std::byte* from, std::uint32_t pages) = 0;
   virtual MoveResult fill_zero(PageIndex first, std::uint32_t pages, bool for_write) = 0;
+  // Wakes nobody: that is wake()'s.
   virtual MoveStatus poison(PageIndex page) = 0;
   // Makes resident pages that a fork has shared (kBusy) this process's own again, as a write would. Sleeps on
   // a fault if one of them is gone meanwhile: with no lock held, by a thread that no fault waits for.

@@ -16,6 +16,7 @@
 #include <cstdlib>
 
 #include "base/log.h"
+#include "codec/sealer.h"
 #include "runtime/report.h"
 #include "sync/raw_syscall.h"
 
@@ -103,5 +104,11 @@ extern "C" {
 void* malloc(std::size_t) { return nullptr; }
 void* calloc(std::size_t, std::size_t) { return nullptr; }
 void free(void*) {}
+// What libsodium's ciphers ask of the rest of it, which would bring its guarded heap and its random source.
+[[gnu::visibility("hidden")]] void sodium_misuse() { __builtin_trap(); }
+[[gnu::visibility("hidden")]] void randombytes_buf(void*, std::size_t) { __builtin_trap(); }
+[[gnu::visibility("hidden")]] void sodium_memzero(void* memory, std::size_t bytes) {
+  coldpress::codec::Sealer::wipe(static_cast<std::byte*>(memory), bytes);
+}
 [[gnu::visibility("hidden")]] void __cxa_pure_virtual() { __builtin_trap(); }
 }

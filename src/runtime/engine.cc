@@ -17,7 +17,7 @@ constexpr std::size_t kThreadBlocks = 4096;
 // Address space only: tables are committed as they fill.
 constexpr std::uint64_t kMaxSlots = std::uint64_t{1} << 27;   // 512 GiB of pages out
 constexpr std::uint64_t kMaxLeaves = std::uint64_t{1} << 21;  // 4 TiB of ranges with page words
-constexpr std::uint64_t kTableBytes = std::uint64_t{20} << 30;
+constexpr std::uint64_t kTableBytes = std::uint64_t{28} << 30;
 
 std::uint32_t frames_for(std::uint64_t limit_bytes) {
   std::uint64_t frames = std::clamp<std::uint64_t>((limit_bytes >> kPageShift) / 8, 1024, 65536);
@@ -49,6 +49,8 @@ Result<Engine*> Engine::create(const Config& config, Mode mode, PageRange image)
 }
 
 Status Engine::start() {
+  bool must = mode_ == Mode::kLibrary || config_.root_pid == os::sys_getpid();
+  if (auto status = devices_.open(config_, must); !status) return status;
   if (auto status = open_all(-1, false); !status) return status;
   pid_ = os::sys_getpid();
   running_.store(true);
@@ -95,9 +97,13 @@ Status Engine::open_all(int main_fd, bool keep_staging) {
 // descriptors. On the signal path program threads serve themselves and need them.
 void Engine::drop_program_copies() {
   if (mode_ == Mode::kLibrary || config_.fault_path == FaultPath::kSignal) return;
-  int of_mmu[4], of_view[3];
+  int of_mmu[4], of_view[3], of_devices[SwapDevices::kMaxDescriptors];
   mmu_.descriptors(of_mmu);
   view_.descriptors(of_view);
+  devices_.descriptors(of_devices);
+  for (int fd : of_devices) {
+    if (fd >= 0) os::sys_close(fd);
+  }
   for (int fd : of_mmu) os::sys_close(fd);
   for (int fd : of_view) os::sys_close(fd);
   os::sys_close(stats_fd_);
@@ -119,30 +125,40 @@ bool Engine::start_engine_thread(sync::Thread& thread, void (*entry)(void*), con
 }
 
 bool Engine::make_worker(vm::Worker& worker) {
-  std::size_t codec_bytes = codec::Codec::workspace_bytes(config_.codec);
-  auto* memory = static_cast<std::byte*>(
-      memory_.allocate(codec_bytes + 2 * kPageBytes + kPageBytes, "coldpress-worker"));
+  // For any codec, since it can be changed; what is not used takes no memory.
+  std::size_t codec_bytes = codec::Codec::max_workspace_bytes();
+  constexpr std::size_t kRunBytes = vm::Worker::kMaxRun * kPageBytes;
+  auto* memory = static_cast<std::byte*>(memory_.allocate(
+      kRunBytes + kPageBytes + swap::DeviceStore::kReadBytes + codec_bytes, "coldpress-worker"));
   if (memory == nullptr) return false;
   worker.pending = static_cast<std::uint64_t*>(
       memory_.allocate(vm::Worker::kMaxPending * sizeof(std::uint64_t), "coldpress-worker"));
   if (worker.pending == nullptr) return false;
   worker.page = memory;
-  worker.store.buffer = memory + kPageBytes;
-  return worker.store.codec.init(config_.codec, memory + 2 * kPageBytes, codec_bytes);
+  worker.store.buffer = memory + kRunBytes;
+  worker.io = worker.store.buffer + kPageBytes;
+  worker.store.workspace = worker.io + swap::DeviceStore::kReadBytes;
+  worker.store.workspace_bytes = codec_bytes;
+  return worker.store.codec.init(config_.codec, worker.store.workspace, codec_bytes);
 }
 
 Status Engine::activate() {
   auto no_memory = [] { return Error{Text() << "out of memory while the engine becomes active"}; };
   if (auto status = mmu_.activate(memory_); !status) return status;
-  vm::SpaceOptions options{
-      .pool_bytes = os::physical_memory_bytes(), .max_slots = kMaxSlots, .max_leaves = kMaxLeaves};
+  vm::SpaceOptions options{.pool_bytes = os::physical_memory_bytes(),
+                           .max_slots = kMaxSlots,
+                           .max_leaves = kMaxLeaves,
+                           .max_pool_percent = config_.max_pool_percent};
   if (!space_.init(memory_, mmu_, group_, options)) return no_memory();
   space_.set_fork_handler(this);
   space_.set_usage_source(this);
+  space_.offer_swap(devices_.attach(space_));
   if (!make_worker(monitor_worker_)) return no_memory();
   monitor_worker_.background = true;
+  monitor_worker_.devices = true;
   for (auto& worker : spare_workers_) {
     if (!make_worker(worker)) return no_memory();
+    worker.devices = mode_ == Mode::kLibrary;
   }
   spare_free_.store((1u << kSpareWorkers) - 1);
   maps_buffer_ = static_cast<char*>(memory_.allocate(kMapsBufferBytes, "coldpress-maps"));
@@ -156,6 +172,7 @@ Status Engine::activate() {
   if (config_.fault_path == FaultPath::kSignal) server_count_ = 1;  // layout messages only
   for (std::size_t i = 0; i < server_count_; ++i) {
     if (!make_worker(server_workers_[i])) return no_memory();
+    server_workers_[i].devices = true;
     servers_[i] = {this, &server_workers_[i]};
     server_threads_[i].argument = &servers_[i];
     server_threads_[i].cpu = pin ? cpus[i] : -1;
@@ -185,6 +202,7 @@ void Engine::destroy() {
   for (std::size_t i = 0; i < server_count_; ++i) sync::join_thread(server_threads_[i]);
   mmu_.close();
   view_.close();
+  devices_.close();
   if (stats_fd_ >= 0) os::sys_close(stats_fd_);
   if (stats_ != nullptr) os::sys_munmap(stats_, os::kStatsFileBytes);
   os::EngineMemory memory = memory_;  // this object lies in it
@@ -208,14 +226,15 @@ bool Engine::serve_in_signal(PageIndex page) {
   if (mode_ == Mode::kProcess && !mmu_.usable_here()) return ask(Request::kServeFault, page);
   vm::Worker& worker = borrow_worker();
   begin_operation();
-  bool ours = space_.knows(page);
+  bool ours = space_.knows(page), served = true;
   if (ours) {
-    space_.handle_fault(page, true, worker);
+    served = space_.handle_fault(page, true, worker);
     space_.handle_pending(worker);
   }
   end_operation();
   return_worker(worker);
-  return ours;
+  // What lies on a device is read by the engine's own threads: they have its descriptors.
+  return served ? ours : ask(Request::kServeFault, page);
 }
 
 bool Engine::ask(Request request, PageIndex page) {

@@ -18,7 +18,9 @@
 #include "os/linux/linux_mmu.h"
 #include "os/linux/process.h"
 #include "runtime/config.h"
+#include "runtime/control.h"
 #include "runtime/operation_gate.h"
+#include "runtime/swap_devices.h"
 #include "sync/thread.h"
 #include "vm/space.h"
 
@@ -85,6 +87,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   // vm::UsageSource
   bool keep_going() override;
   void pressure() override { pressure_.signal(); }
+  void make_swap() override { devices_.make_automatic(config_, space_); }
 
   Status start();
   Status open_all(int main_fd, bool keep_staging);
@@ -105,6 +108,13 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   std::int64_t tick_ns() const;
   void refresh_usage();
   void adopt_everything();
+  // control.cc; by the monitor, inside the gate
+  ControlPage& control() const;
+  void look_for_order();
+  void set(std::string_view text, Text& answer);
+  bool reclaim_some(std::uint64_t bytes, Text& answer);
+  void swap_on(std::string_view text, Text& answer);
+  bool swap_off(std::string_view name, Text& answer);
   void serve(vm::Worker& worker);
   void fork_duty(vm::Worker& worker);
   void serve_child(int child, int socket, bool calm, vm::Worker& worker) NO_THREAD_SAFETY_ANALYSIS;
@@ -119,6 +129,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   int stats_fd_ = -1;
   memgroup::Group group_;
   vm::Space space_;
+  SwapDevices devices_;
   OperationGate gate_;
   sync::Event pressure_;
   sync::Atomic<bool> running_{false};
@@ -146,6 +157,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   std::uint64_t* thread_blocks_ = nullptr;
   sync::Atomic<std::int64_t> usage_read_at_{0};
   std::int64_t adopted_at_ = 0;
+  std::int64_t reclaim_goal_ = -1;  // of an order under way, in pages
 
   // One request at a time.
   sync::Mutex ask_mutex_;

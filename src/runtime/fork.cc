@@ -54,6 +54,7 @@ void Engine::before_fork() {
       fork_sockets_[0] = fork_sockets_[1] = -1;  // no hand-over: the child will be filled
     }
   }
+  if (active_.load()) devices_.before_fork(space_);
   // Now that the engine is at rest, also the duty of the fork before this one has ended.
   forking_thread_.store(static_cast<std::uint32_t>(os::sys_gettid()));
 }
@@ -134,7 +135,8 @@ void Engine::on_fork(int child, bool calm, vm::Worker& worker) {
 }
 
 void Engine::serve_child(int child, int socket, bool calm, vm::Worker& worker) {
-  bool taken_over = false, fill = !calm || socket < 0 || !os::send_byte(socket, kHere, child);
+  bool taken_over = false,
+       fill = !calm || socket < 0 || !os::send_byte(socket, kHere, child) || !devices_.send(socket, space_);
   os::Userfault of_child;
   of_child.adopt(child, true);
   std::int64_t deadline = sync::now_ns() + kPatienceNs;
@@ -163,6 +165,7 @@ void Engine::serve_child(int child, int socket, bool calm, vm::Worker& worker) {
     memgroup::add_to(stats_->fork_torn);
     space_.populate_child(child, worker);
   }
+  devices_.after_fork();
   mmu_.child_close(child);
   if (fill && socket >= 0) os::send_byte(socket, kFilled);
 }
@@ -177,6 +180,7 @@ void Engine::after_fork_in_child() {
     os::sys_close(fork_sockets_[0]);
     // kFilled, or nobody there: its memory is complete.
     if (os::receive_byte(socket, 2 * kPatienceNs, &main_fd) != kHere) main_fd = -1;
+    if (main_fd >= 0 && !devices_.receive(socket, kPatienceNs)) whole = false;
     // Two forks at once, one of them past the C library, could have swapped their messages.
     if (main_fd >= 0) whole = whole && mmu_.belongs_to_this_process(main_fd);
     if (main_fd >= 0 && !os::send_byte(socket, whole ? kWhole : kTorn)) whole = false;
@@ -242,11 +246,16 @@ void Engine::start_afresh(int main_fd) {
   COLDPRESS_GAUGES(COLDPRESS_ZERO)
 #undef COLDPRESS_ZERO
   stats_->limit_bytes.store(config.limit_bytes);
+  control().state.store(ControlPage::kIdle);  // an order to the parent is not one to its child
+  reclaim_goal_ = -1;
   if (inherit) {
     stats_->stored_pages.store(gauges[0]);
     stats_->same_filled_pages.store(gauges[1]);
     stats_->stored_bytes.store(gauges[2]);
   }
+  if (inherit) devices_.inherit(space_);
+  (void)devices_.open(config_, false);
+  if (inherit) space_.offer_swap(devices_.attach(space_));
   pid_ = os::sys_getpid();
   running_.store(true);
   // The gate is opened before the threads start: they are all there is.

@@ -27,7 +27,10 @@ void Engine::server_entry(void* argument) {
 
 void Engine::monitor() {
   if (mode_ == Mode::kProcess) {
-    int keep[9], of_mmu[4], of_view[3];
+    int keep[9 + SwapDevices::kMaxDescriptors], of_mmu[4], of_view[3];
+    int of_devices[SwapDevices::kMaxDescriptors];
+    devices_.descriptors(of_devices);
+    std::copy_n(of_devices, SwapDevices::kMaxDescriptors, keep + 9);
     mmu_.descriptors(of_mmu);
     view_.descriptors(of_view);
     std::copy_n(of_mmu, 4, keep);
@@ -80,6 +83,7 @@ void Engine::monitor() {
 
 void Engine::watch() {
   refresh_usage();
+  if (active_.load()) devices_.check_children(space_);
   if (group_.usage() > group_.high()) {
     if (!active_.load()) {
       if (auto status = activate(); !status) {
@@ -94,6 +98,7 @@ void Engine::watch() {
     // A program that outgrew reclaim natively did so in ranges that are new: look again at once.
     if (mode_ == Mode::kProcess && group_.usage() > group_.high()) adopt_everything();
   }
+  look_for_order();
   refresh_gauges();
 }
 

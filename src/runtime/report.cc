@@ -20,10 +20,12 @@ Text exit_line(const memgroup::Stats& stats) {
   line << "; ";
   line.bytes(stored) << " lay compressed in ";
   line.bytes(value(stats.pool_bytes))
-      << "; " << out << " pages out, " << value(stats.zswpin) + value(stats.swpin_zero) << " back, "
-      << value(stats.swap_cache_hit) << " put back from the swap cache";
+      << "; " << out << " pages out, " << value(stats.zswpin) + value(stats.swpin_zero) + value(stats.pswpin)
+      << " back, " << value(stats.swap_cache_hit) << " put back from the swap cache";
+  if (value(stats.zswpwb) > 0) line << "; " << value(stats.zswpwb) << " went on to swap";
   if (value(stats.limit_exceeded) > 0) line << "; the limit could not be held";
-  if (value(stats.decompress_fail) > 0) line << "; " << value(stats.decompress_fail) << " damaged pages";
+  std::uint64_t lost = value(stats.decompress_fail) + value(stats.swap_read_fail);
+  if (lost > 0) line << "; " << lost << " damaged pages";
   return line;
 }
 

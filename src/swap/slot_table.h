@@ -2,7 +2,7 @@
 //
 //   bits 0-2   state         bit 3  lock        bit 4  waiters
 //   bits 5-15  count         bits 16-31 generation
-//   bits 32-63 payload: frame, zswap entry or pattern
+//   bits 32-63 payload: frame, zswap entry, pattern or record
 //
 // Invariants
 //  1. Exactly one owner: state and payload change only under the slot's lock, in one store (unlock()).
@@ -25,9 +25,10 @@ namespace coldpress::swap {
 
 enum class State : std::uint8_t {
   kFree = 0,
-  kSame = 1,   // every word equal; payload: pattern
-  kFrame = 2,  // in the swap cache; payload: frame
-  kZswap = 3,  // compressed; payload: zswap entry
+  kSame = 1,    // every word equal; payload: pattern
+  kFrame = 2,   // in the swap cache; payload: frame
+  kZswap = 3,   // compressed; payload: zswap entry
+  kDevice = 4,  // on a swap device; payload: record
 };
 
 // A decoded slot word.

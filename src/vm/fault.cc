@@ -13,22 +13,30 @@ using os::MoveResult;
 using os::MoveStatus;
 using swap::State;
 
-void Space::handle_fault(PageIndex page, bool write, Worker& worker) {
+bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
   add_to(group_->stats().pgfault);
   for (;;) {
     make_room(worker);
-    Prepared prepared = prepare(page, worker);
+    Prepared run[Worker::kMaxRun];
+    Prepared& prepared = run[0];
+    prepared = prepare(page, worker);
+    if (prepared.out_of_reach) return false;
+    bool loads = prepared.valid && prepared.loaded == Loaded::kGood &&
+                 (prepared.word.state == State::kZswap || prepared.word.state == State::kDevice);
+    std::uint32_t count = loads && prepared.word.state == State::kZswap ? prepare_run(page, run, worker) : 1;
     Outcome outcome;
     {
       sync::MutexLock lock(layout_);
-      outcome = resolve(page, write, prepared, worker);
+      outcome =
+          count > 1 ? resolve_run(page, write, run, count, worker) : resolve(page, write, prepared, worker);
     }
+    if (count == 1 && loads && outcome == Outcome::kDone) expect(page + 1, 1);
     switch (outcome) {
       case Outcome::kGone:
         mmu_->wake({page, page + 1});
-        return;
+        return true;
       case Outcome::kDone:
-        return;
+        return true;
       case Outcome::kAgain:
         break;
       case Outcome::kChanging:
@@ -63,7 +71,13 @@ Space::Prepared Space::prepare(PageIndex page, Worker& worker) {
     if (pattern) {
       zswap_.load_same(prepared.word.payload, worker.page);
     } else if (zswap_.load(worker.store, prepared.word.payload, worker.page) != zswap::LoadResult::kLoaded) {
-      prepared.damaged = true;
+      prepared.loaded = Loaded::kDamaged;
+    }
+  } else if (prepared.word.state == State::kDevice) {
+    if (worker.devices) {
+      prepared.loaded = load_from_device(prepared.word.payload, worker);
+    } else {
+      prepared.out_of_reach = true;
     }
   }
   prepared.valid = true;
@@ -105,8 +119,8 @@ Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& pre
     return Outcome::kAgain;
   }
   Outcome outcome;
-  if (prepared.damaged) {
-    outcome = poison(page);
+  if (prepared.loaded != Loaded::kGood) {
+    outcome = poison(page, prepared.loaded);
   } else {
     bool zero = slot.state == State::kSame && zswap_.is_zero(slot.payload);
     outcome = outcome_of(zero ? mmu_->fill_zero(page, 1, true) : mmu_->install_copy(page, worker.page, 1));
@@ -117,10 +131,14 @@ Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& pre
     return outcome;
   }
   memgroup::Stats& stats = group_->stats();
-  store_word(page, prepared.damaged ? PageWord::poisoned() : word_after_load(word));
+  store_word(page, prepared.loaded != Loaded::kGood ? PageWord::poisoned() : word_after_load(word));
   if (slot.state == State::kZswap) {
     zswap_.drop(slot.payload);
     add_to(stats.zswpin);
+    add_to(stats.pgmajfault);
+  } else if (slot.state == State::kDevice) {
+    devices_.drop(slot.payload);
+    add_to(stats.pswpin);
     add_to(stats.pgmajfault);
   } else {
     take_from(stats.same_filled_pages);
@@ -177,16 +195,23 @@ Space::Outcome Space::outcome_of(const MoveResult& result) {
   }
 }
 
-Space::Outcome Space::poison(PageIndex page) {
+void Space::count_lost(Loaded why) {
+  if (why == Loaded::kGood) return;
+  add_to(why == Loaded::kDamaged ? group_->stats().decompress_fail : group_->stats().swap_read_fail);
+}
+
+Space::Outcome Space::poison(PageIndex page, Loaded why) {
   // Said before it happens: the program may be gone right after.
   if (!damage_reported_.exchange(true)) {
     Text text;
-    text << "a compressed page is damaged (checksum): the program gets SIGBUS when it touches ";
-    text.hex(page.address()) << "; everything else goes on (decompress_fail counts such pages)";
+    text << "a compressed page is damaged or can not be read: the program gets SIGBUS when it touches ";
+    text.hex(page.address())
+        << "; everything else goes on (decompress_fail and swap_read_fail count such pages)";
     report(text);
   }
   switch (mmu_->poison(page)) {
     case MoveStatus::kDone:
+      count_lost(why);
       break;
     case MoveStatus::kChanging:
       return Outcome::kChanging;

@@ -24,28 +24,33 @@ bool filled(os::MoveStatus status) {
 }  // namespace
 
 // Copies the bytes of a page that is out into the worker's page, without changing who owns them. A copy, and
-// under the slot's lock: a frame may be compressed and given back as soon as the lock is free. false:
-// damaged.
-bool Space::read_content(PageWord word, Worker& worker) {
+// under the slot's lock: a frame may be compressed and given back as soon as the lock is free.
+Space::Loaded Space::read_content(PageWord word, Worker& worker) {
   swap::Entry entry = word.entry();
   swap::SlotWord slot{};
   COLDPRESS_CHECK(slots_.lock(entry, slot));
-  bool good = true;
+  Loaded loaded = Loaded::kGood;
   switch (slot.state) {
     case State::kFrame:
       std::memcpy(worker.page, mmu_->frame_data({slot.payload}), kPageBytes);
       break;
     case State::kZswap:
-      good = zswap_.load(worker.store, slot.payload, worker.page) == zswap::LoadResult::kLoaded;
+      if (zswap_.load(worker.store, slot.payload, worker.page) != zswap::LoadResult::kLoaded) {
+        loaded = Loaded::kDamaged;
+      }
       break;
     case State::kSame:
       zswap_.load_same(slot.payload, worker.page);
+      break;
+    case State::kDevice:
+      loaded = load_from_device(slot.payload, worker);
       break;
     case State::kFree:
       COLDPRESS_CHECK(!"unreachable: lock() refuses free slots");
   }
   slots_.unlock(entry);
-  return good;
+  count_lost(loaded);
+  return loaded;
 }
 
 void Space::fork(int child, Worker& worker) {
@@ -80,7 +85,7 @@ os::MoveStatus Space::fill_child(int child, PageWord word, PageIndex page, Worke
   if (word.is_poisoned()) return mmu_->child_poison(child, page);
   if (!word.is_entry()) {
     codec::fill_page(worker.page, 0);
-  } else if (!read_content(word, worker)) {
+  } else if (read_content(word, worker) != Loaded::kGood) {
     return mmu_->child_poison(child, page);
   }
   for (;;) {

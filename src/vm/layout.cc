@@ -317,6 +317,9 @@ void Space::drop_entry(swap::Entry entry) {
     case State::kZswap:
       zswap_.drop(slot.payload);
       break;
+    case State::kDevice:
+      devices_.drop(slot.payload);
+      break;
     case State::kSame:
       take_from(group_->stats().same_filled_pages);
       break;

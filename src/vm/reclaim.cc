@@ -9,9 +9,7 @@
 // Memory comes free in two steps: compression leaves frames that hold memory and belong to nobody ("spent"),
 // and they go back to the machine by groups. They are not used for loads (swap/frame_pool.h says why).
 //
-// A page that a fork has shared can not be captured, also when the child has ended long since: only a write
-// makes it this process's own again. The hand notes such pages; when nothing else is left to do, the
-// background reclaimer has the kernel do what a write would.
+// What compression alone can not hold goes on to a swap device: writeback.cc.
 #include <algorithm>
 #include <bit>
 
@@ -40,20 +38,46 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker) {
   if (paused_.load(sync::kRelaxed)) return false;
   bool urgent = group_->usage() >= group_->limit();
   std::uint32_t failures = 0;
+  std::int64_t waiting_until = 0;
   std::size_t pending = worker.pending_count;
   while (group_->usage() > target) {
     if (worker.pending_count > pending) return true;  // threads wait for what was put aside on the way
     if (reclaim_step(urgent, worker)) {
       failures = 0;
       hopeless_pause_ns_.store(0, sync::kRelaxed);
+    } else if (wait_for_device(waiting_until)) {
+      failures = 0;
     } else if (++failures >= kFutileTurns) {
-      if (group_->usage() >= group_->limit()) limit_missed();
+      if (group_->usage() < group_->limit()) return false;
+      if (shared_lately()) {
+        // They will be this process's own again in a moment: too early to give up.
+        if (usage_source_ != nullptr) usage_source_->pressure();
+      } else {
+        limit_missed();
+      }
       return false;
     }
     if (usage_source_ != nullptr && !usage_source_->keep_going()) return true;
     urgent = group_->usage() >= group_->limit();
   }
   return true;
+}
+
+// Whoever needs memory waits for writes that are under way, as long as there are some; not for ever, since a
+// device may never answer.
+bool Space::wait_for_device(std::int64_t& until) {
+  constexpr std::int64_t kLookNs = 500'000, kPatienceNs = 1'000'000'000;
+  if (devices_.under_way_bytes() == 0 || group_->usage() < group_->limit()) return false;
+  std::int64_t now = sync::now_ns();
+  if (until == 0) until = now + kPatienceNs;
+  if (now > until) return false;
+  sync::sleep_ns(kLookNs);
+  return true;
+}
+
+bool Space::shared_lately() const {
+  constexpr std::int64_t kMomentNs = 100'000'000;
+  return sync::now_ns() - shared_seen_ns_.load(sync::kRelaxed) < kMomentNs;
 }
 
 // Neither compression nor anything else can hold the limit: say so once, count, and stop trying for a while,
@@ -79,6 +103,9 @@ void Space::limit_missed() {
 // One unit of work. false: nothing could be captured, compressed or released.
 bool Space::reclaim_step(bool urgent, Worker& worker) {
   if (release_spent()) return true;
+  if (!urgent && compact_pool()) return true;
+  bool full = has_swap() && pool_is_full();
+  if (full && write_back(urgent ? WritebackNeed::kSoon : WritebackNeed::kBackground, worker)) return true;
   std::uint64_t rest_target =
       std::min<std::uint64_t>(static_cast<std::uint64_t>(group_->limit()) / 32, mmu_->frame_count() / 2);
   bool enough_resting = frames_.owned_frames() >= rest_target;
@@ -95,7 +122,20 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
     drain_messages(worker);  // all servers may be reclaiming: nobody else would take it
     return true;
   }
-  return false;
+  return compact_pool() || write_back(WritebackNeed::kLastResort, worker);
+}
+
+// When a sixteenth of the pool, and it is worth the while, could be saved by packing it more densely.
+bool Space::compact_pool() {
+  constexpr std::uint64_t kWorthPages = 32;
+  constexpr std::uint32_t kMostObjects = 512;
+  zspool::ZsPool& pool = zswap_.pool();
+  std::uint64_t saves = pool.compactable_pages();
+  if (saves < kWorthPages || saves * 16 < pool.pages()) return false;
+  std::uint32_t freed = pool.compact(kMostObjects);
+  group_->uncharge(freed);
+  add_to(group_->stats().pool_compacted_pages, freed);
+  return freed > 0;
 }
 
 bool Space::release_spent() {
@@ -108,172 +148,10 @@ bool Space::release_spent() {
   return released != 0;
 }
 
-Space::Captured Space::capture_next() {
-  sync::MutexLock lock(scan_mutex_);
-  return capture_batch({}, hand_, false);
-}
-
-// Captures up to a group of pages, from `hand` on, within `within` (everything managed when empty). With
-// `all`, hints are not heeded. Returns the pages captured; 0 after a whole turn without any.
-Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all) {
-  swap::GroupId group = frames_.take_hole();
-  if (!group) return {};
-  std::uint32_t filled = 0, captured = 0;
-  bool wrapped = false, stop = false, interrupted = false;
-  PageIndex start = hand;
-  while (!stop && filled < kGroupFrames) {
-    sync::MutexLock lock(layout_);
-    if (paused_.load()) break;
-    forget_moves();
-    PageRange region = regions_.at_or_after(hand);
-    if (!within.empty()) region = intersect(region, within);
-    if (region.empty() || region.end <= hand || (wrapped && start <= hand)) {
-      if (!within.empty() || wrapped || start.value == 0) {
-        if (within.empty()) hand = {0};
-        break;
-      }
-      wrapped = true;
-      hand = {0};
-      continue;
-    }
-    if (hand < region.begin) hand = region.begin;
-    PageRange found[16];
-    PageIndex scanned_to;
-    std::size_t runs = mmu_->scan_present({hand, region.end}, 256, found, &scanned_to);
-    for (std::size_t i = 0; i < runs && !stop && filled < kGroupFrames; ++i) {
-      PageIndex page = found[i].begin;
-      while (page < found[i].end && filled < kGroupFrames) {
-        // The longest run of eligible pages that fits.
-        std::uint32_t length = 0;
-        while (page + length < found[i].end && filled + length < kGroupFrames) {
-          PageTable::Word* at = table_.find(page + length);
-          PageWord word = at == nullptr ? PageWord() : PageWord::from_raw(at->load(sync::kRelaxed));
-          bool eligible = !word.is_entry() && !word.is_zapped() && !word.is_poisoned();
-          if (eligible && !all && word.skip() > 0) {
-            at->store(PageWord::native(word.backoff(), word.skip() - 1).raw(), sync::kRelease);
-            eligible = false;
-          }
-          if (!eligible) break;
-          ++length;
-        }
-        add_to(group_->stats().pgscan, length + 1);
-        if (length == 0) {
-          page = page + 1;
-          hand = page;
-          continue;
-        }
-        std::uint32_t before = filled;
-        PageRange pinned = pinned_.at_or_after(page);
-        if (!intersect(pinned, {page, page + length}).empty()) {
-          page = pinned.end;
-          hand = page;
-          continue;
-        }
-        MoveStatus ended = capture_run(page, length, group, filled);
-        stop = ended != MoveStatus::kDone;
-        interrupted = ended == MoveStatus::kChanging;
-        captured += filled - before;
-        page = page + (filled > before ? filled - before : 1);
-        hand = page;
-        if (stop) break;
-      }
-    }
-    if (!stop && filled < kGroupFrames && (runs == 0 || hand < scanned_to)) hand = scanned_to;
-  }
-  frames_.rest(group, sync::now_ns());
-  captures_.fetch_add(captured, sync::kRelaxed);
-  add_to(group_->stats().pgsteal, captured);
-  return {captured, interrupted};
-}
-
-// Captures a run into the group's frames from `filled` on, as far as the kernel allows. Not kDone: stop here,
-// a layout message waits (kChanging) or memory ran out.
-MoveStatus Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupId group,
-                              std::uint32_t& filled) {
-  FrameId frame = group.first() + filled;
-  swap::Entry entries[kGroupFrames];
-  PageWord before[kGroupFrames];
-  std::uint32_t shadow = shadow_now();
-  pages = static_cast<std::uint32_t>(slots_.allocate({entries, pages}, frame));
-  if (pages == 0) return MoveStatus::kNoMemory;
-  // Publish first (invariant 1 of space.h): whoever faults on a captured page finds its entry, locked.
-  for (std::uint32_t i = 0; i < pages; ++i) {
-    PageTable::Word* word = table_.ensure(first + i);
-    if (word == nullptr) {
-      for (std::uint32_t j = i; j < pages; ++j) slots_.unlock_and_free(entries[j]);
-      pages = i;
-      break;
-    }
-    before[i] = PageWord::from_raw(word->load(sync::kRelaxed));
-    word->store(PageWord::entry(entries[i], before[i].backoff(), shadow).raw(), sync::kRelease);
-  }
-  if (pages == 0) return MoveStatus::kNoMemory;
-  MoveResult result = mmu_->capture(first, frame, pages);
-  if (result.moved == 0 && result.status == MoveStatus::kMismatch && pages > 1) {
-    result = mmu_->capture(first, frame, 1);  // the run crosses mappings
-  }
-  if (result.status == MoveStatus::kExists) {
-    // Somebody populated the engine's frames (mlockall): empty those that this group has not used yet.
-    mmu_->release(group.first(), ~0u << filled);
-    result = mmu_->capture(first, frame, pages);
-  }
-  for (std::uint32_t i = 0; i < result.moved; ++i) {
-    frames_.set_owner(frame + i, {entries[i], first + i});
-    frames_.captured(frame + i);
-    slots_.unlock(entries[i]);
-  }
-  for (std::uint32_t i = result.moved; i < pages; ++i) {
-    table_.find(first + i)->store(before[i].raw(), sync::kRelease);
-    slots_.unlock_and_free(entries[i]);
-  }
-  filled += result.moved;
-  if (result.moved > 0) return MoveStatus::kDone;
-  switch (result.status) {
-    case MoveStatus::kBusy:
-      add_to(group_->stats().pgscan_busy);
-      // Perhaps pinned, for long: tried ever more seldom, as one that came back too soon.
-      leave_alone(first, activated(before[0].backoff()));
-      note_shared({first, first + 1});
-      return shared_pages_ < kMaxSharedPages ? MoveStatus::kDone : MoveStatus::kBusy;
-    case MoveStatus::kMismatch:
-      leave_alone(first, PageWord::native(before[0].backoff(), PageWord::kMaxSkip));
-      return MoveStatus::kDone;
-    case MoveStatus::kHole:
-    case MoveStatus::kGone:
-      return MoveStatus::kDone;
-    default:
-      return result.status;
-  }
-}
-
-void Space::note_shared(PageRange range) {
-  PageRange* last = shared_count_ > 0 ? &shared_[shared_count_ - 1] : nullptr;
-  if (last != nullptr && last->begin <= range.begin && range.begin <= last->end) {
-    if (range.end <= last->end) return;
-    shared_pages_ += range.end - last->end;
-    last->end = range.end;
-  } else if (shared_count_ < kMaxShared) {
-    shared_pages_ += range.pages();
-    shared_[shared_count_++] = range;
-  }
-}
-
-std::size_t Space::take_shared(PageRange (&ranges)[kMaxShared]) {
-  sync::MutexLock lock(layout_);
-  std::size_t count = shared_count_;
-  std::copy_n(shared_, count, ranges);
-  shared_count_ = shared_pages_ = 0;
-  return count;
-}
-
-void Space::leave_alone(PageIndex page, PageWord for_now) {
-  PageWord word = table_.get(page);
-  if (!word.is_entry() && !word.is_zapped() && !word.is_poisoned()) store_word(page, for_now);
-}
-
 // Compresses what is left in a rested group. false: a layout message kept a page from its way back.
 bool Space::compress_group(swap::GroupId group, Worker& worker) {
   std::uint32_t refused = 0;
+  bool keep_raw = has_swap();
   for (std::uint32_t owned = frames_.owned_mask(group); owned != 0; owned &= owned - 1) {
     auto bit = static_cast<std::uint32_t>(std::countr_zero(owned));
     FrameId frame = group.first() + bit;
@@ -285,7 +163,7 @@ bool Space::compress_group(swap::GroupId group, Worker& worker) {
       continue;
     }
     std::uint32_t payload = 0;
-    switch (zswap_.store(worker.store, mmu_->frame_data(frame), &payload)) {
+    switch (zswap_.store(worker.store, mmu_->frame_data(frame), entry, keep_raw, &payload)) {
       case zswap::StoreResult::kCompressed:
         frames_.disowned(frame);
         slots_.unlock(entry, State::kZswap, payload);

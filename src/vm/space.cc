@@ -8,6 +8,8 @@ using memgroup::take_from;
 bool Space::init(MemorySource& source, os::Mmu& mmu, memgroup::Group& group, const SpaceOptions& options) {
   mmu_ = &mmu;
   group_ = &group;
+  max_pool_percent_.store(options.max_pool_percent);
+  accept_threshold_percent_.store(options.accept_threshold_percent);
   constexpr std::size_t kMaxRegions = 1 << 17;
   sync::MutexLock lock(layout_);
   return table_.init(source, options.max_leaves) && regions_.init(source, kMaxRegions) &&
@@ -15,7 +17,8 @@ bool Space::init(MemorySource& source, os::Mmu& mmu, memgroup::Group& group, con
          moved_lately_.init(source, kMaxRegions) && left_lately_.init(source, kMaxRegions) &&
          gone_lately_.init(source, kMaxRegions) && kept_lately_.init(source, kMaxRegions) &&
          slots_.init(source, options.max_slots) && frames_.init(source, mmu.frame_count()) &&
-         zswap_.init(source, group, options.pool_bytes, options.max_slots);
+         zswap_.init(source, group, options.pool_bytes, options.max_slots) &&
+         devices_.init(source, options.max_slots);
 }
 
 Space::Adopted Space::adopt(PageRange range, Worker& worker) {
@@ -107,7 +110,7 @@ void Space::set_pinned(PageRange range, bool pinned) {
 std::uint64_t Space::metadata_pages() {
   sync::MutexLock lock(layout_);
   return table_.metadata_pages() + regions_.metadata_pages() + slots_.metadata_pages() +
-         frames_.metadata_pages() + zswap_.metadata_pages();
+         frames_.metadata_pages() + zswap_.metadata_pages() + devices_.metadata_pages();
 }
 
 void Space::update_gauges() {
@@ -119,6 +122,8 @@ void Space::update_gauges() {
   stats.pool_bytes.store(pool << kPageShift, sync::kRelaxed);
   stats.metadata_bytes.store(metadata << kPageShift, sync::kRelaxed);
   stats.frame_bytes.store(frames << kPageShift, sync::kRelaxed);
+  stats.swap_pages.store(devices_.records(), sync::kRelaxed);
+  stats.swap_bytes.store(devices_.stored_bytes(), sync::kRelaxed);
   stats.swap_cache_pages.store(frames_.owned_frames(), sync::kRelaxed);
   stats.rss_anon_bytes.store(usage << kPageShift, sync::kRelaxed);
   stats.resident_bytes.store((usage > engine ? usage - engine : 0) << kPageShift, sync::kRelaxed);

@@ -2,7 +2,8 @@
 // meet here, over the Mmu, the slot table, the frames and zswap.
 //
 // How a page goes (docs/life-of-a-page.md follows one): captured by one atomic call into a frame (slot state
-// kFrame; it rests there for a second chance), compressed (kZswap, kSame), loaded at the next touch.
+// kFrame; it rests there for a second chance), compressed (kZswap, kSame), written to a device (kDevice),
+// loaded at the next touch.
 //
 // The layout mutex serialises everything that changes what the program's page table and the page words say
 // about each other: capture, install, fill, and taking layout messages with their processing. Each such
@@ -17,15 +18,16 @@
 //  3. On kChanging everything is let go, the message is taken, and the page word is read from scratch.
 //  4. Metadata of a range dies when its message is taken, before anybody can register that range again.
 //
-// Lock order: scan mutex, layout mutex, slot, zswap/pool/frames. Faults of the engine itself can not happen:
-// it touches frames, tables and pool only. Thread safety: all public functions from any engine thread
-// (handle_fault also in a signal handler), each thread with its own Worker.
+// Lock order: writer, scan mutex, layout mutex, slot, zswap/pool/frames/devices. Faults of the engine itself
+// can not happen: it touches frames, tables and pool only. Thread safety: all public functions from any
+// engine thread (handle_fault also in a signal handler), each thread with its own Worker.
 #pragma once
 
 #include <cstdint>
 
 #include "memgroup/group.h"
 #include "os/mmu.h"
+#include "swap/device_store.h"
 #include "swap/frame_pool.h"
 #include "swap/slot_table.h"
 #include "sync/mutex.h"
@@ -39,7 +41,11 @@ namespace coldpress::vm {
 // What one engine thread works with. One user at a time.
 struct Worker {
   zswap::Worker store;
-  std::byte* page = nullptr;  // a page buffer for loads
+  // Most pages that one fault brings.
+  static constexpr std::uint32_t kMaxRun = 16;
+  std::byte* page = nullptr;  // a buffer for loads, kMaxRun pages
+  std::byte* io = nullptr;    // swap::DeviceStore::kReadBytes, aligned to a block
+  bool devices = false;       // its thread has the descriptors of the swap devices
   // Faults taken on the way to a layout message (the kernel hands out faults first), to be served by whoever
   // called into the engine, when it is done. Room for as many as a process has threads.
   static constexpr std::size_t kMaxPending = 1 << 15;
@@ -70,6 +76,8 @@ class UsageSource {
   virtual bool keep_going() = 0;
   // Usage is above the high mark: background reclaim should run. Called from fault service; cheap.
   virtual void pressure() = 0;
+  // More swap is needed than there is: the offered device is to be made. By an engine thread.
+  virtual void make_swap() {}
 
  protected:
   ~UsageSource() = default;
@@ -79,6 +87,9 @@ struct SpaceOptions {
   std::uint64_t pool_bytes = 0;  // at most, for compressed pages
   std::uint64_t max_slots = 0;   // at most so many pages out
   std::uint64_t max_leaves = 0;  // at most so many 2 MiB ranges with page words
+  // Of the limit, for the pool, where there is a swap device; and where writeback stops again, of that.
+  std::uint32_t max_pool_percent = 50;
+  std::uint32_t accept_threshold_percent = 90;
 };
 
 class Space {
@@ -105,8 +116,9 @@ class Space {
   // Takes at most one message. A fault is returned in *fault (true) to be handled by the caller; layout
   // changes are processed here.
   bool take_message(Worker& worker, os::Message* fault) EXCLUDES(layout_);
-  // Serves a fault: returns when the page is there, or gone.
-  void handle_fault(PageIndex page, bool write, Worker& worker) EXCLUDES(layout_);
+  // Serves a fault: returns when the page is there, or gone. false: it is on a device that this worker can
+  // not read; another must serve it.
+  bool handle_fault(PageIndex page, bool write, Worker& worker) EXCLUDES(layout_);
   // Serves what was put aside. Every thread that calls into the engine does this last.
   void handle_pending(Worker& worker) EXCLUDES(layout_);
 
@@ -123,6 +135,28 @@ class Space {
   bool page_in(PageRange range, Worker& worker) EXCLUDES(layout_);
   // Keeps reclaim from the range's pages, or lets it again. Pages that are out are brought in first.
   void set_pinned(PageRange range, bool pinned) EXCLUDES(layout_);
+
+  // --- swap devices (writeback.cc)
+  // An area of swap, for as long as it is not swapped off: swap::DeviceStore::add_area().
+  swap::DeviceStore& devices() { return devices_; }
+  void set_pool_share(std::uint32_t percent) { max_pool_percent_.store(percent, sync::kRelaxed); }
+  void set_writeback(bool enabled) { writeback_enabled_.store(enabled, sync::kRelaxed); }
+  // A device can be made when one is needed (UsageSource::make_swap()).
+  void offer_swap(bool offered) { swap_offered_.store(offered); }
+  bool has_swap() const {
+    return writeback_enabled_.load(sync::kRelaxed) &&
+           (devices_.in_use() || swap_offered_.load(sync::kRelaxed));
+  }
+  // Moves the oldest compressed pages on, as far as `need` asks. false: there was nothing to do.
+  enum class WritebackNeed { kBackground, kSoon, kLastResort };
+  bool write_back(WritebackNeed need, Worker& worker) EXCLUDES(layout_);
+  // Waits, at most so long, until no write is under way. false: one still is.
+  bool finish_writes(std::int64_t wait_ns) EXCLUDES(layout_);
+  // Brings everything on the area back and takes it out of use. Anything but kDone: it is in use as before.
+  enum class SwapOff { kDone, kNotThere, kNoMemory, kDamaged, kBusy, kInterrupted };
+  SwapOff swap_off(std::size_t area, Worker& worker) EXCLUDES(layout_);
+  // In the child of a fork that takes over: what the parent has written is read, and nothing written there.
+  void inherit_devices();
 
   // --- children of a fork (called from ForkHandler, layout mutex held)
   void child_fault(int child, PageIndex page, Worker& worker) REQUIRES(layout_);
@@ -146,23 +180,35 @@ class Space {
   Adopted try_adopt(PageRange range) REQUIRES(layout_);
 
   enum class Outcome { kDone, kAgain, kChanging, kSlotBusy, kNoMemory, kGone };
+  enum class Loaded { kGood, kDamaged, kUnreadable };
   // What was found when a page's bytes were made ready, outside the layout mutex, in the worker's page
   // buffer.
   struct Prepared {
     bool valid = false;
     swap::Entry entry;
     swap::SlotWord word{};
-    bool damaged = false;
+    Loaded loaded = Loaded::kGood;
+    bool out_of_reach = false;
   };
 
   Prepared prepare(PageIndex page, Worker& worker) EXCLUDES(layout_);
+  // readahead.cc
+  static constexpr unsigned kExpectedBits = 8;
+  sync::Atomic<std::uint64_t>& expected_at(PageIndex page);
+  std::uint32_t window_at(PageIndex page);
+  void expect(PageIndex next, std::uint32_t window);
+  std::uint32_t prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun], Worker& worker)
+      EXCLUDES(layout_);
+  Outcome resolve_run(PageIndex page, bool write, Prepared (&run)[Worker::kMaxRun], std::uint32_t count,
+                      Worker& worker) REQUIRES(layout_);
   Outcome resolve(PageIndex page, bool write, Prepared& prepared, Worker& worker) REQUIRES(layout_);
   Outcome resolve_entry(PageIndex page, PageWord word, Prepared& prepared, Worker& worker) REQUIRES(layout_);
   Outcome put_back(PageIndex page, PageWord word, swap::SlotWord slot, PageWord after) REQUIRES(layout_);
   static Outcome outcome_of(const os::MoveResult& result);
   Outcome fill(PageIndex page, bool write) REQUIRES(layout_);
   std::uint32_t fill_window(PageIndex page) REQUIRES(layout_);
-  Outcome poison(PageIndex page) REQUIRES(layout_);
+  Outcome poison(PageIndex page, Loaded why) REQUIRES(layout_);
+  void count_lost(Loaded why);
   PageWord word_after_load(PageWord entry_word) const;
   void make_room(Worker& worker) EXCLUDES(layout_);
   bool drain_messages(Worker& worker) EXCLUDES(layout_);
@@ -191,9 +237,18 @@ class Space {
   enum class Whose { kNewcomer, kOld };
   bool fill_moved(int child, PageWord word, PageIndex page, Whose whose, bool overtaking, Worker& worker)
       REQUIRES(layout_);
-  bool read_content(PageWord word, Worker& worker) REQUIRES(layout_);
+  Loaded read_content(PageWord word, Worker& worker) REQUIRES(layout_);
 
-  // reclaim.cc
+  // writeback.cc
+  bool pool_is_full();
+  bool pack() REQUIRES(devices_.writer());
+  bool settle_writes(std::int64_t wait_ns) REQUIRES(devices_.writer());
+  void settle(const swap::Move& move, bool written);
+  void write_failed();
+  Loaded load_from_device(std::uint32_t record, Worker& worker);
+  SwapOff take_back(std::uint32_t record, swap::Entry owner, Worker& worker);
+
+  // reclaim.cc, capture.cc
   bool reclaim_step(bool urgent, Worker& worker) EXCLUDES(layout_);
   struct Captured {
     std::uint32_t pages = 0;
@@ -206,11 +261,14 @@ class Space {
   bool compress_group(swap::GroupId group, Worker& worker) EXCLUDES(layout_);
   bool give_back(FrameId frame, swap::FrameOwner owner) EXCLUDES(layout_);
   bool release_spent();
+  bool compact_pool();
   void note_shared(PageRange range) REQUIRES(layout_);
   void leave_alone(PageIndex page, PageWord for_now) REQUIRES(layout_);
   void store_word(PageIndex page, PageWord word) REQUIRES(layout_);
   std::uint32_t shadow_now() const;
   void limit_missed();
+  bool shared_lately() const;
+  bool wait_for_device(std::int64_t& until);
 
   os::Mmu* mmu_ = nullptr;
   memgroup::Group* group_ = nullptr;
@@ -224,6 +282,12 @@ class Space {
   swap::SlotTable slots_;
   swap::FramePool frames_;
   zswap::Zswap zswap_;
+  swap::DeviceStore devices_;
+  sync::Atomic<std::uint32_t> max_pool_percent_{0};
+  sync::Atomic<std::uint32_t> accept_threshold_percent_{0};
+  sync::Atomic<bool> pool_full_{false};
+  sync::Atomic<bool> swap_offered_{false};
+  sync::Atomic<bool> writeback_enabled_{true};
 
   // Where something was moved to, moved from, unmapped, while changes are under way: see layout.cc.
   static constexpr PageIndex kEndOfPages{(std::uint64_t{1} << 35) - 1};
@@ -244,6 +308,8 @@ class Space {
   std::size_t shared_count_ GUARDED_BY(layout_) = 0;
   std::uint64_t shared_pages_ GUARDED_BY(layout_) = 0;
 
+  sync::Atomic<std::int64_t> shared_seen_ns_{-1'000'000'000};
+
   sync::Mutex scan_mutex_;  // before the layout mutex
   PageIndex hand_ GUARDED_BY(scan_mutex_);
   struct FillHint {
@@ -253,12 +319,16 @@ class Space {
   static constexpr std::size_t kFillHints = 64;
   FillHint fill_hints_[kFillHints] GUARDED_BY(layout_);
 
+  // Where streams of faults are expected next, and how many pages they brought last: see readahead.cc.
+  sync::Atomic<std::uint64_t> expected_[std::size_t{1} << kExpectedBits] = {};
+
   sync::Atomic<std::uint64_t> captures_{0};  // the clock of refault distances
   sync::Atomic<bool> paused_{false};
   sync::Atomic<std::int64_t> hopeless_until_{0};
   sync::Atomic<std::int64_t> hopeless_pause_ns_{0};
   sync::Atomic<bool> warned_{false};
   sync::Atomic<bool> damage_reported_{false};
+  sync::Atomic<bool> write_failure_reported_{false};
 };
 
 }  // namespace coldpress::vm

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "sync/futex.h"
+
 namespace coldpress::zspool {
 
 bool ZsPool::init(MemorySource& source, std::uint64_t max_bytes) {
@@ -12,34 +14,110 @@ bool ZsPool::init(MemorySource& source, std::uint64_t max_bytes) {
   return zspages_.init(source, max_pages + 2) && handles_.init(source, max_pages * 8 + 2);
 }
 
+std::size_t ZsPool::index_for(std::size_t bytes) {
+  return kSizeClasses.index_for(bytes + kHeaderBytes < kPageBytes ? bytes + kHeaderBytes : kPageBytes);
+}
+
 std::byte* ZsPool::object(const Zspage& zspage, std::uint32_t index) const {
   return area_.data() + (std::size_t{zspage.first_page} << kPageShift) +
          std::size_t{index} * kSizeClasses.classes[zspage.size_class].object_bytes;
 }
 
+std::uint32_t ZsPool::header(const Zspage& zspage, std::uint32_t index) const {
+  std::uint32_t header;
+  std::memcpy(&header, object(zspage, index), sizeof header);
+  return header;
+}
+
+void ZsPool::set_header(const Zspage& zspage, std::uint32_t index, std::uint32_t header) {
+  std::memcpy(object(zspage, index), &header, sizeof header);
+}
+
+// --- handles
+
+std::uint32_t ZsPool::take_handle() {
+  sync::MutexLock lock(handles_mutex_);
+  std::uint32_t handle = free_handle_;
+  if (handle != kNone) {
+    free_handle_ = static_cast<std::uint32_t>(handles_[handle].load(sync::kRelaxed));
+    return handle;
+  }
+  if (!handles_.grow_to(std::size_t{handle_end_} + 1)) return kNone;
+  return handle_end_++;
+}
+
+void ZsPool::return_handle(std::uint32_t handle) {
+  sync::MutexLock lock(handles_mutex_);
+  handles_[handle].store(free_handle_, sync::kRelaxed);
+  free_handle_ = handle;
+}
+
 std::byte* ZsPool::data(Handle handle) const {
-  std::uint64_t where = handles_[handle.value];
-  return object(zspages_[where >> 16], where & 0xffff);
+  std::uint64_t word = handles_[handle.value].load(sync::kAcquire);
+  const Zspage& zspage = zspages_[word >> kZspageShift];
+  std::byte* bytes = object(zspage, static_cast<std::uint16_t>(word >> kObjectShift));
+  return is_huge(zspage.size_class) ? bytes : bytes + kHeaderBytes;
+}
+
+std::byte* ZsPool::pin(Handle handle) {
+  auto& word = handles_[handle.value];
+  std::uint64_t value = word.load(sync::kRelaxed);
+  for (;;) {
+    if ((value & kPinned) == 0) {
+      // Acquire pairs with the release in unpin() and in move_object(): the bytes are where the word says.
+      if (word.compare_exchange_weak(value, value | kPinned, sync::kAcquire, sync::kRelaxed)) break;
+      continue;
+    }
+    if ((value & kWaiters) == 0 &&
+        !word.compare_exchange_weak(value, value | kWaiters, sync::kRelaxed, sync::kRelaxed)) {
+      continue;
+    }
+    // The lower half holds both bits (little-endian); the kernel compares it once more.
+    sync::futex_wait(&word, static_cast<std::uint32_t>(value | kWaiters));
+    value = word.load(sync::kRelaxed);
+  }
+  return data(handle);
+}
+
+void ZsPool::unpin(Handle handle) {
+  auto& word = handles_[handle.value];
+  std::uint64_t before = word.fetch_and(~(kPinned | kWaiters), sync::kRelease);
+  COLDPRESS_CHECK((before & kPinned) != 0);
+  if ((before & kWaiters) != 0) sync::futex_wake(&word, 1 << 30);
+}
+
+// --- zspages
+
+// A run of `length` pages: one that was used before, else new ones, else a part of a longer one.
+std::uint32_t ZsPool::take_run(std::uint32_t length) {
+  sync::MutexLock lock(runs_mutex_);
+  if (std::uint32_t id = free_runs_[length]; id != kNone) {
+    free_runs_[length] = zspages_[id].next;
+    return id;
+  }
+  bool room = zspages_.grow_to(std::size_t{zspage_end_} + 1);
+  if (room && area_.grow_to(std::size_t{area_end_pages_ + length} << kPageShift)) {
+    zspages_[zspage_end_].first_page = area_end_pages_;
+    area_end_pages_ += length;
+    return zspage_end_++;
+  }
+  for (std::uint32_t longer = length + 1; room && longer <= kMaxZspagePages; ++longer) {
+    std::uint32_t id = free_runs_[longer];
+    if (id == kNone) continue;
+    free_runs_[longer] = zspages_[id].next;
+    std::uint32_t rest = zspage_end_++;
+    zspages_[rest].first_page = zspages_[id].first_page + length;
+    zspages_[rest].next = free_runs_[longer - length];
+    free_runs_[longer - length] = rest;
+    return id;
+  }
+  return kNone;
 }
 
 std::uint32_t ZsPool::new_zspage(std::size_t size_class) {
   std::uint32_t length = kSizeClasses.classes[size_class].pages;
-  std::uint32_t id;
-  {
-    sync::MutexLock lock(runs_mutex_);
-    id = free_runs_[length];
-    if (id != kNone) {
-      free_runs_[length] = zspages_[id].next;
-    } else {
-      if (!zspages_.grow_to(zspage_end_ + 1) ||
-          !area_.grow_to(std::size_t{area_end_pages_ + length} << kPageShift)) {
-        return kNone;
-      }
-      id = zspage_end_++;
-      zspages_[id].first_page = area_end_pages_;
-      area_end_pages_ += length;
-    }
-  }
+  std::uint32_t id = take_run(length);
+  if (id == kNone) return kNone;
   Zspage& zspage = zspages_[id];
   zspage = {.next = kNone,
             .previous = kNone,
@@ -50,6 +128,7 @@ std::uint32_t ZsPool::new_zspage(std::size_t size_class) {
             .size_class = static_cast<std::uint8_t>(size_class),
             .group = 0};
   pages_.fetch_add(length, sync::kRelaxed);
+  classes_[size_class].zspages.fetch_add(1, sync::kRelaxed);
   return id;
 }
 
@@ -58,6 +137,7 @@ void ZsPool::drop_zspage(std::uint32_t id) {
   std::uint32_t length = kSizeClasses.classes[zspage.size_class].pages;
   source_->discard(object(zspage, 0), std::size_t{length} << kPageShift);
   pages_.fetch_sub(length, sync::kRelaxed);
+  classes_[zspage.size_class].zspages.fetch_sub(1, sync::kRelaxed);
   sync::MutexLock lock(runs_mutex_);
   zspage.next = free_runs_[length];
   free_runs_[length] = id;
@@ -90,21 +170,45 @@ void ZsPool::regroup(Class& c, std::uint32_t id) {
   link(c, id, group);
 }
 
+// --- objects
+
+std::uint32_t ZsPool::take_object(Class& c, std::uint32_t id) {
+  Zspage& zspage = zspages_[id];
+  std::uint32_t index;
+  if (zspage.free_head != 0) {
+    index = zspage.free_head - 1u;
+    zspage.free_head = static_cast<std::uint16_t>(header(zspage, index) >> 1);
+  } else {
+    index = zspage.untouched++;
+  }
+  ++zspage.in_use;
+  c.in_use.fetch_add(1, sync::kRelaxed);
+  regroup(c, id);
+  return index;
+}
+
+std::uint32_t ZsPool::return_object(Class& c, std::uint32_t id, std::uint32_t index) {
+  Zspage& zspage = zspages_[id];
+  COLDPRESS_CHECK(zspage.in_use > 0);
+  c.in_use.fetch_sub(1, sync::kRelaxed);
+  if (--zspage.in_use == 0) {
+    std::uint32_t pages = kSizeClasses.classes[zspage.size_class].pages;
+    unlink(c, id);
+    drop_zspage(id);
+    return pages;
+  }
+  set_header(zspage, index, std::uint32_t{zspage.free_head} << 1);
+  zspage.free_head = static_cast<std::uint16_t>(index + 1);
+  regroup(c, id);
+  return 0;
+}
+
 Handle ZsPool::allocate(std::size_t bytes, std::uint32_t* grown_pages) {
   if (grown_pages != nullptr) *grown_pages = 0;
   COLDPRESS_CHECK(bytes > 0 && bytes <= kPageBytes);
-  std::uint32_t handle;
-  {
-    sync::MutexLock lock(handles_mutex_);
-    handle = free_handle_;
-    if (handle != kNone) {
-      free_handle_ = static_cast<std::uint32_t>(handles_[handle]);
-    } else {
-      if (!handles_.grow_to(std::size_t{handle_end_} + 1)) return {};
-      handle = handle_end_++;
-    }
-  }
-  std::size_t index = kSizeClasses.index_for(bytes);
+  std::uint32_t handle = take_handle();
+  if (handle == kNone) return {};
+  std::size_t index = index_for(bytes);
   Class& c = classes_[index];
   {
     sync::MutexLock lock(c.mutex);
@@ -118,56 +222,38 @@ Handle ZsPool::allocate(std::size_t bytes, std::uint32_t* grown_pages) {
       }
     }
     if (id != kNone) {
-      Zspage& zspage = zspages_[id];
-      std::uint32_t slot;
-      if (zspage.free_head != 0) {
-        slot = zspage.free_head - 1u;
-        std::memcpy(&zspage.free_head, object(zspage, slot), sizeof zspage.free_head);
-      } else {
-        slot = zspage.untouched++;
-      }
-      ++zspage.in_use;
-      regroup(c, id);
-      handles_[handle] = std::uint64_t{id} << 16 | slot;
+      std::uint32_t slot = take_object(c, id);
+      if (!is_huge(index)) set_header(zspages_[id], slot, handle << 1 | kInUse);
+      handles_[handle].store(std::uint64_t{id} << kZspageShift | std::uint64_t{slot} << kObjectShift,
+                             sync::kRelease);
       objects_.fetch_add(1, sync::kRelaxed);
       object_bytes_.fetch_add(bytes, sync::kRelaxed);
       return {handle};
     }
   }
-  sync::MutexLock lock(handles_mutex_);
-  handles_[handle] = free_handle_;
-  free_handle_ = handle;
+  return_handle(handle);
   return {};
 }
 
 std::uint32_t ZsPool::free(Handle handle, std::size_t bytes) {
-  std::uint32_t shrunk_pages = 0;
-  std::size_t index = kSizeClasses.index_for(bytes);
+  pin(handle);  // it does not move from here on
+  std::size_t index = index_for(bytes);
   Class& c = classes_[index];
+  std::uint32_t shrunk_pages = 0;
   {
     sync::MutexLock lock(c.mutex);
-    std::uint64_t where = handles_[handle.value];
-    auto id = static_cast<std::uint32_t>(where >> 16);
-    auto slot = static_cast<std::uint16_t>(where & 0xffff);
-    Zspage& zspage = zspages_[id];
-    COLDPRESS_CHECK(zspage.size_class == index && zspage.in_use > 0);
-    std::memcpy(object(zspage, slot), &zspage.free_head, sizeof zspage.free_head);
-    zspage.free_head = static_cast<std::uint16_t>(slot + 1);
-    if (--zspage.in_use == 0) {
-      unlink(c, id);
-      drop_zspage(id);
-      shrunk_pages = kSizeClasses.classes[index].pages;
-    } else {
-      regroup(c, id);
-    }
+    std::uint64_t word = handles_[handle.value].load(sync::kRelaxed);
+    auto id = static_cast<std::uint32_t>(word >> kZspageShift);
+    COLDPRESS_CHECK(zspages_[id].size_class == index);
+    shrunk_pages = return_object(c, id, static_cast<std::uint16_t>(word >> kObjectShift));
   }
   objects_.fetch_sub(1, sync::kRelaxed);
   object_bytes_.fetch_sub(bytes, sync::kRelaxed);
-  sync::MutexLock lock(handles_mutex_);
-  handles_[handle.value] = free_handle_;
-  free_handle_ = handle.value;
+  return_handle(handle.value);
   return shrunk_pages;
 }
+
+// --- what it tells
 
 PoolStats ZsPool::stats() const {
   return {pages_.load(sync::kRelaxed), objects_.load(sync::kRelaxed), object_bytes_.load(sync::kRelaxed)};
@@ -183,11 +269,26 @@ std::uint64_t ZsPool::metadata_pages() {
   return bytes + bytes_to_pages(std::uint64_t{handle_end_} * sizeof(std::uint64_t));
 }
 
+ClassStats ZsPool::class_stats(std::size_t index) {
+  ClassStats stats{.shape = kSizeClasses.classes[index], .by_tenth = {}};
+  Class& c = classes_[index];
+  sync::MutexLock lock(c.mutex);
+  for (std::uint32_t group = 0; group < kGroups; ++group) {
+    for (std::uint32_t id = c.groups[group]; id != kNone; id = zspages_[id].next) ++stats.by_tenth[group];
+  }
+  stats.zspages = c.zspages.load(sync::kRelaxed);
+  stats.objects = c.in_use.load(sync::kRelaxed);
+  stats.room = stats.zspages * stats.shape.objects - stats.objects;
+  stats.freeable = freeable_pages(index);
+  return stats;
+}
+
 void ZsPool::validate() {
   std::uint64_t pages = 0, objects = 0;
   for (std::size_t index = 0; index < kSizeClasses.count; ++index) {
     const SizeClass& shape = kSizeClasses.classes[index];
     Class& c = classes_[index];
+    std::uint32_t zspages = 0, in_use = 0;
     sync::MutexLock lock(c.mutex);
     for (std::uint32_t group = 0; group < kGroups; ++group) {
       std::uint32_t previous = kNone;
@@ -197,11 +298,23 @@ void ZsPool::validate() {
         COLDPRESS_CHECK(zspage.size_class == index);
         COLDPRESS_CHECK(zspage.in_use > 0 && zspage.in_use <= shape.objects);
         COLDPRESS_CHECK(group_of(zspage.in_use, shape.objects) == group);
+        std::uint32_t found = is_huge(index) ? 1 : 0;
+        for (std::uint32_t i = 0; !is_huge(index) && i < zspage.untouched; ++i) {
+          std::uint32_t head = header(zspage, i);
+          if ((head & kInUse) == 0) continue;
+          ++found;
+          std::uint64_t word = handles_[head >> 1].load();
+          COLDPRESS_CHECK(word == (std::uint64_t{id} << kZspageShift | std::uint64_t{i} << kObjectShift));
+        }
+        COLDPRESS_CHECK(found == zspage.in_use);
         previous = id;
-        pages += shape.pages;
-        objects += zspage.in_use;
+        ++zspages;
+        in_use += zspage.in_use;
       }
     }
+    COLDPRESS_CHECK(zspages == c.zspages.load() && in_use == c.in_use.load());
+    pages += std::uint64_t{zspages} * shape.pages;
+    objects += in_use;
   }
   COLDPRESS_CHECK(pages == pages_.load() && objects == objects_.load());
 }

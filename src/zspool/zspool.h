@@ -4,17 +4,22 @@
 // kernel chains scattered physical pages; here a zspage is a contiguous run of addresses, so an object that
 // straddles pages is still one plain range of bytes. Each class keeps its zspages in lists by fullness, in
 // tenths; allocation takes the densest that has room, so that sparse ones drain and return to the machine.
+// What does not drain by itself is compacted: the objects of the sparsest go to the densest (compaction.cc).
 //
-// An object is named by a handle, never by its address: the handle table says where it is.
+// An object is named by a handle, never by its address: the handle table says where it is. Before its bytes
+// it has a header of 4 bytes that names its handle in turn; objects of a whole page, which never move, have
+// none.
 //
 // Invariants
 //  1. List membership of a zspage changes only in the section that changes its number of objects. Reading or
 //     writing an object changes no list. (The lesson of a kernel bug: lists that tell of use race with use.)
 //  2. The allocator has no policy: it never decides what is to be dropped.
 //  3. A zspage without objects owns no memory.
+//  4. An object moves only while its handle is pinned by the mover; so for whoever has it pinned it stays.
 //
-// Thread safety: allocate() and free() from any thread. data() needs that nobody frees the handle meanwhile.
-// Lock order: a class's mutex, then runs_mutex_, then handles_mutex_. Sizes are in bytes.
+// Thread safety: allocate(), free(), compact() from any thread; of one handle one user at a time, compaction
+// aside. Lock order: a pinned handle, a class's mutex, then runs_mutex_, then handles_mutex_; compaction,
+// which comes to handles from their class, only tries to pin. Sizes are in bytes.
 #pragma once
 
 #include <cstddef>
@@ -39,6 +44,15 @@ struct PoolStats {
   std::uint64_t object_bytes = 0;  // asked for, summed
 };
 
+struct ClassStats {
+  SizeClass shape;
+  std::uint64_t zspages = 0;
+  std::uint64_t objects = 0;   // in use
+  std::uint64_t room = 0;      // objects that would still fit into its zspages
+  std::uint64_t freeable = 0;  // pages that compaction would give back
+  std::uint64_t by_tenth[11];  // zspages, by fullness; the last: full
+};
+
 class ZsPool {
  public:
   // Room for at most `max_bytes`. false: no address space.
@@ -49,20 +63,41 @@ class ZsPool {
   Handle allocate(std::size_t bytes, std::uint32_t* grown_pages = nullptr);
   // Returns by how many pages the pool's memory shrank.
   std::uint32_t free(Handle handle, std::size_t bytes);
-  // The object's bytes; as many as were asked for may be used.
+
+  // The object's bytes, as many as were asked for. They stay where they are until unpin().
+  std::byte* pin(Handle handle);
+  void unpin(Handle handle);
+  // As pin(), for whoever knows that nothing is compacted meanwhile.
   std::byte* data(Handle handle) const;
 
+  // Moves objects from the sparsest zspages to the densest, at most `most_objects`. Returns by how many pages
+  // the pool's memory shrank.
+  std::uint32_t compact(std::uint32_t most_objects);
+  // Pages that compaction would give back; nearly.
+  std::uint64_t compactable_pages() const;
+
   PoolStats stats() const;
+  static std::size_t class_count() { return kSizeClasses.count; }
+  ClassStats class_stats(std::size_t index);
   std::uint64_t pages() const { return pages_.load(sync::kRelaxed); }
   // Pages of tables that have been used so far.
   std::uint64_t metadata_pages();
-  // Walks every list; CHECKs that lists, counts and groups agree. For tests.
+  // Walks every list and every object; CHECKs that lists, counts, groups and handles agree. For tests, while
+  // nobody else uses the pool.
   void validate();
 
  private:
   static constexpr std::uint32_t kNone = 0;     // index 0 of every table is not used
   static constexpr std::uint32_t kGroups = 11;  // tenths 0..9 with room, and full
   static constexpr std::uint32_t kFullGroup = 10;
+
+  // handles_: where the object is, and two bits for who has it pinned. Free handles: the next free one.
+  static constexpr std::uint64_t kPinned = 1, kWaiters = 2;
+  static constexpr unsigned kObjectShift = 2, kZspageShift = 18;
+
+  // An object's header: in use, the handle; free, the next free object + 1.
+  static constexpr std::size_t kHeaderBytes = sizeof(std::uint32_t);
+  static constexpr std::uint32_t kInUse = 1;
 
   struct Zspage {
     std::uint32_t next, previous;  // in its fullness group, or next free zspage of its length
@@ -76,17 +111,40 @@ class ZsPool {
   struct Class {
     sync::Mutex mutex;
     std::uint32_t groups[kGroups] GUARDED_BY(mutex) = {};
+    sync::Atomic<std::uint32_t> zspages{0};  // changed under the mutex
+    sync::Atomic<std::uint32_t> in_use{0};
   };
 
+  static std::size_t index_for(std::size_t bytes);
+  static bool is_huge(std::size_t size_class) { return kSizeClasses.classes[size_class].objects == 1; }
   std::byte* object(const Zspage& zspage, std::uint32_t index) const;
+  std::uint32_t header(const Zspage& zspage, std::uint32_t index) const;
+  void set_header(const Zspage& zspage, std::uint32_t index, std::uint32_t header);
+  // A class's pages that would be free if its objects were packed densely.
+  std::uint64_t freeable_pages(std::size_t index) const;
+
+  std::uint32_t take_handle();
+  void return_handle(std::uint32_t handle);
+  std::uint64_t locate(std::uint32_t handle) const;
+  std::uint32_t take_run(std::uint32_t length);
   std::uint32_t new_zspage(std::size_t size_class);
   void drop_zspage(std::uint32_t id);
+  std::uint32_t take_object(Class& c, std::uint32_t id) REQUIRES(c.mutex);
+  // Returns the pages that became free.
+  std::uint32_t return_object(Class& c, std::uint32_t id, std::uint32_t index) REQUIRES(c.mutex);
   void link(Class& c, std::uint32_t id, std::uint8_t group) REQUIRES(c.mutex);
   void unlink(Class& c, std::uint32_t id) REQUIRES(c.mutex);
   void regroup(Class& c, std::uint32_t id) REQUIRES(c.mutex);
   static std::uint8_t group_of(std::uint32_t in_use, std::uint32_t objects) {
     return static_cast<std::uint8_t>(in_use * 10 / objects);
   }
+
+  // compaction.cc
+  struct Moved {
+    std::uint32_t objects = 0, pages = 0;
+  };
+  Moved compact_one(Class& c, std::size_t index, std::uint32_t most_objects) REQUIRES(c.mutex);
+  bool move_object(Class& c, std::uint32_t from, std::uint32_t index, std::uint32_t to) REQUIRES(c.mutex);
 
   MemorySource* source_ = nullptr;
   Class classes_[kSizes];
@@ -99,13 +157,31 @@ class ZsPool {
   std::uint32_t free_runs_[kMaxZspagePages + 1] GUARDED_BY(runs_mutex_) = {};
 
   sync::Mutex handles_mutex_;
-  ReservedArray<std::uint64_t> handles_;  // live: zspage << 16 | object; free: next free handle
+  ReservedArray<sync::Atomic<std::uint64_t>> handles_;
   std::uint32_t handle_end_ GUARDED_BY(handles_mutex_) = 1;
   std::uint32_t free_handle_ GUARDED_BY(handles_mutex_) = kNone;
+
+  sync::Mutex compaction_mutex_;  // before all others; only tried
+  std::size_t compact_next_ GUARDED_BY(compaction_mutex_) = 0;
 
   sync::Atomic<std::uint64_t> pages_{0};
   sync::Atomic<std::uint64_t> objects_{0};
   sync::Atomic<std::uint64_t> object_bytes_{0};
+};
+
+// An object pinned for as long as this lives.
+class Pinned {
+ public:
+  Pinned(ZsPool& pool, Handle handle) : pool_(pool), handle_(handle), data_(pool.pin(handle)) {}
+  ~Pinned() { pool_.unpin(handle_); }
+  Pinned(const Pinned&) = delete;
+  Pinned& operator=(const Pinned&) = delete;
+  std::byte* data() const { return data_; }
+
+ private:
+  ZsPool& pool_;
+  Handle handle_;
+  std::byte* data_;
 };
 
 }  // namespace coldpress::zspool

@@ -53,57 +53,115 @@ bool Zswap::pattern_index(std::uint64_t word, std::uint32_t* index) {
   return true;
 }
 
-std::uint32_t Zswap::take_entry() {
+std::uint32_t Zswap::add_entry(const Entry& filled) {
   sync::MutexLock lock(mutex_);
   std::uint32_t entry = free_entry_;
   if (entry != 0) {
     free_entry_ = entries_[entry].handle.value;
-    return entry;
+  } else {
+    entry = entry_end_.load(sync::kRelaxed);
+    if (!entries_.grow_to(std::size_t{entry} + 1)) return 0;
+    entry_end_.store(entry + 1, sync::kRelaxed);
   }
-  entry = entry_end_.load(sync::kRelaxed);
-  if (!entries_.grow_to(std::size_t{entry} + 1)) return 0;
-  entry_end_.store(entry + 1, sync::kRelaxed);
+  entries_[entry] = filled;
+  push_young(entry);
   return entry;
 }
 
-StoreResult Zswap::store(Worker& worker, const std::byte* page, std::uint32_t* payload) {
+void Zswap::push_young(std::uint32_t entry) {
+  Entry& e = entries_[entry];
+  e.next = 0;
+  e.previous = youngest_;
+  (youngest_ != 0 ? entries_[youngest_].next : oldest_) = entry;
+  youngest_ = entry;
+}
+
+void Zswap::unlink(std::uint32_t entry) {
+  const Entry& e = entries_[entry];
+  (e.previous != 0 ? entries_[e.previous].next : oldest_) = e.next;
+  (e.next != 0 ? entries_[e.next].previous : youngest_) = e.previous;
+}
+
+bool Zswap::next_victim(Victim* victim) {
+  sync::MutexLock lock(mutex_);
+  // An entry is stored with its second chance; the second time around nobody has one left.
+  for (int passes = 0; oldest_ != 0; ++passes) {
+    std::uint32_t entry = oldest_;
+    Entry& e = entries_[entry];
+    unlink(entry);
+    push_young(entry);
+    constexpr int kMostPasses = 64;  // of what others wait for the mutex
+    if (std::exchange(e.referenced, false) && passes < kMostPasses) continue;
+    *victim = {entry, {e.slot, e.generation}};
+    return true;
+  }
+  return false;
+}
+
+StoreResult Zswap::store(Worker& worker, const std::byte* page, swap::Entry owner, bool keep_raw,
+                         std::uint32_t* payload) {
   memgroup::Stats& stats = group_->stats();
   if (auto word = codec::same_filled(page); word && pattern_index(*word, payload)) {
     add_to(stats.swpout_zero);
     add_to(stats.same_filled_pages);
     return StoreResult::kSame;
   }
-  std::size_t length = worker.codec.compress(page, worker.buffer, kMaxStoredBytes);
-  if (length == 0) {
+  if (codec_chosen_.load(sync::kAcquire)) {
+    codec::Choice wanted = wanted_codec_.load(sync::kRelaxed);
+    if (worker.codec.choice() != wanted) {
+      COLDPRESS_CHECK(worker.codec.init(wanted, worker.workspace, worker.workspace_bytes));
+    }
+  }
+  swap::Content content{worker.buffer, 0, static_cast<std::uint8_t>(worker.codec.kind()), 0};
+  content.length = static_cast<std::uint16_t>(worker.codec.compress(page, worker.buffer, kMaxStoredBytes));
+  if (content.length == 0) {
     add_to(stats.reject_compress_poor);
-    return StoreResult::kIncompressible;
+    if (!keep_raw) return StoreResult::kIncompressible;
+    content = {page, kPageBytes, static_cast<std::uint8_t>(codec::Kind::kRaw), 0};
   }
+  content.checksum = codec::page_checksum(page);
+  return put(content, owner, payload) ? StoreResult::kCompressed : StoreResult::kNoMemory;
+}
+
+bool Zswap::put(const swap::Content& content, swap::Entry owner, std::uint32_t* entry) {
+  memgroup::Stats& stats = group_->stats();
   std::uint32_t grown_pages = 0;
-  zspool::Handle handle = pool_.allocate(length, &grown_pages);
+  zspool::Handle handle = pool_.allocate(content.length, &grown_pages);
   group_->charge(grown_pages);
-  std::uint32_t entry = handle ? take_entry() : 0;
-  if (entry == 0) {
-    if (handle) group_->uncharge(pool_.free(handle, length));
-    add_to(stats.reject_compress_fail);
-    return StoreResult::kNoMemory;
+  if (handle) {
+    // Complete before anybody can find it.
+    std::memcpy(zspool::Pinned(pool_, handle).data(), content.data, content.length);
+    *entry = add_entry({.handle = handle,
+                        .checksum = content.checksum,
+                        .slot = owner.slot,
+                        .generation = owner.generation,
+                        .length = content.length,
+                        .codec = static_cast<codec::Kind>(content.codec),
+                        .writing = false,
+                        .referenced = true,
+                        .next = 0,
+                        .previous = 0});
   }
-  std::memcpy(pool_.data(handle), worker.buffer, length);
-  entries_[entry] = {
-      handle, codec::page_checksum(page), static_cast<std::uint16_t>(length), worker.codec.kind(), 0, 0};
+  if (!handle || *entry == 0) {
+    if (handle) group_->uncharge(pool_.free(handle, content.length));
+    add_to(stats.reject_compress_fail);
+    return false;
+  }
   add_to(stats.zswpout);
   add_to(stats.stored_pages);
-  add_to(stats.stored_bytes, length);
-  *payload = entry;
-  return StoreResult::kCompressed;
+  add_to(stats.stored_bytes, content.length);
+  return true;
 }
 
 LoadResult Zswap::load(Worker& worker, std::uint32_t entry, std::byte* page) {
-  const Entry& e = entries_[entry];
-  if (worker.codec.decompress(e.codec, pool_.data(e.handle), e.length, page) &&
-      codec::page_checksum(page) == e.checksum) {
+  return with_content(entry, [&](const swap::Content& content) { return unpack(worker, content, page); });
+}
+
+LoadResult Zswap::unpack(Worker& worker, const swap::Content& content, std::byte* page) {
+  if (worker.codec.decompress(static_cast<codec::Kind>(content.codec), content.data, content.length, page) &&
+      codec::page_checksum(page) == content.checksum) {
     return LoadResult::kLoaded;
   }
-  add_to(group_->stats().decompress_fail);
   return LoadResult::kDamaged;
 }
 
@@ -114,6 +172,7 @@ void Zswap::drop(std::uint32_t entry) {
   take_from(group_->stats().stored_pages);
   take_from(group_->stats().stored_bytes, length);
   sync::MutexLock lock(mutex_);
+  unlink(entry);
   e.handle.value = free_entry_;
   free_entry_ = entry;
 }

@@ -1,22 +1,29 @@
-// Compressed pages: content in, content out.
+// Compressed pages: content in, content out; and the order in which they leave for a swap device.
 //
 // store() classifies a page (same-filled, compressible, neither) and puts its bytes in the pool; load()
 // brings them back and verifies them. Who owns the bytes is said by the slot word, not here: a caller holds
 // the slot's lock around every call that names its entry or pattern.
 //
+// The LRU. An entry is on the list from store() to drop(). Whoever looks for victims never takes one off: it
+// goes to the young end, and what is known of it is copied (next_victim()). By the time its slot is locked it
+// may be gone, its number given to another page; slot, generation and payload tell (vm/writeback.cc).
+//
 // Invariants
 //  1. An entry's bytes are complete before store() returns it.
 //  2. load() returns the bytes that were stored, or kDamaged; never other bytes.
 //  3. load() changes nothing: the same bytes load again until drop().
+//  4. An entry leaves the LRU in drop() only.
 //
 // Thread safety: all functions from any thread, each with its own Worker. Lock order: below the slot.
-// Metadata: 16 bytes an entry and 8 bytes of handle.
+// Metadata: 28 bytes an entry and 8 bytes of handle.
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "codec/codec.h"
 #include "memgroup/group.h"
+#include "swap/device_store.h"
 #include "sync/mutex.h"
 #include "zspool/zspool.h"
 
@@ -34,6 +41,8 @@ enum class LoadResult { kLoaded, kDamaged };
 // A compression context and a buffer. One user at a time.
 struct Worker {
   codec::Codec codec;
+  std::byte* workspace = nullptr;  // of the codec; large enough for any, where set_codec() is used
+  std::size_t workspace_bytes = 0;
   std::byte* buffer = nullptr;  // a page: compressed bytes on their way, or a page on its way to the program
 };
 
@@ -42,38 +51,77 @@ class Zswap {
   [[nodiscard]] bool init(MemorySource& source, memgroup::Group& group, std::uint64_t pool_bytes,
                           std::size_t max_entries);
 
-  StoreResult store(Worker& worker, const std::byte* page, std::uint32_t* payload);
+  // `keep_raw`: what does not compress is stored as it is, to go to a device when its turn comes.
+  StoreResult store(Worker& worker, const std::byte* page, swap::Entry owner, bool keep_raw,
+                    std::uint32_t* payload);
+  // Takes what was compressed before. false: no memory.
+  bool put(const swap::Content& content, swap::Entry owner, std::uint32_t* entry);
   LoadResult load(Worker& worker, std::uint32_t entry, std::byte* page);
+  // Content that is not, or not any more, in the pool.
+  LoadResult unpack(Worker& worker, const swap::Content& content, std::byte* page);
   void drop(std::uint32_t entry);
   void load_same(std::uint32_t pattern, std::byte* page) const;
   bool is_zero(std::uint32_t pattern) const { return pattern == 0; }
 
+  // What is stored from now on is compressed so; what is in the pool loads as before.
+  void set_codec(codec::Choice choice) {
+    wanted_codec_.store(choice, sync::kRelaxed);
+    codec_chosen_.store(true, sync::kRelease);
+  }
+
+  struct Victim {
+    std::uint32_t entry;
+    swap::Entry owner;
+  };
+  // The oldest entry, given its second chance, or next in turn for the device; it becomes the youngest.
+  // false: there are no entries.
+  bool next_victim(Victim* victim);
+  // Calls use(content) with the bytes of an entry, which stay in place meanwhile.
+  template <typename Use>
+  auto with_content(std::uint32_t entry, Use use) {
+    const Entry& e = entries_[entry];
+    zspool::Pinned object(pool_, e.handle);
+    return use(swap::Content{object.data(), e.length, static_cast<std::uint8_t>(e.codec), e.checksum});
+  }
+  // Marks an entry as being written, so that it is not packed twice. False: it is marked already.
+  bool begin_writing(std::uint32_t entry) { return !std::exchange(entries_[entry].writing, true); }
+  void end_writing(std::uint32_t entry) { entries_[entry].writing = false; }
+
   zspool::ZsPool& pool() { return pool_; }
   std::uint64_t metadata_pages();
-  // For tests and tools: where an entry's bytes lie.
+  // For tests: where an entry's bytes lie, while nothing is compacted.
   std::byte* entry_bytes(std::uint32_t entry) const { return pool_.data(entries_[entry].handle); }
 
  private:
   struct Entry {
     zspool::Handle handle;  // free entries: next free in handle.value
     std::uint32_t checksum;
+    SlotIndex slot;  // whose it is
+    std::uint16_t generation;
     std::uint16_t length;
     codec::Kind codec;
-    std::uint8_t unused;
-    std::uint32_t unused2;
+    bool writing;                  // by the slot's lock
+    bool referenced;               // by mutex_, as the rest
+    std::uint32_t next, previous;  // younger, older
   };
-  static_assert(sizeof(Entry) == 16);
+  static_assert(sizeof(Entry) == 28);
   static constexpr std::uint32_t kPatterns = 4096;
 
   bool pattern_index(std::uint64_t word, std::uint32_t* index);
-  std::uint32_t take_entry();
+  std::uint32_t add_entry(const Entry& filled);
+  void push_young(std::uint32_t entry) REQUIRES(mutex_);
+  void unlink(std::uint32_t entry) REQUIRES(mutex_);
 
   memgroup::Group* group_ = nullptr;
+  sync::Atomic<codec::Choice> wanted_codec_{};
+  sync::Atomic<bool> codec_chosen_{false};
   zspool::ZsPool pool_;
   ReservedArray<Entry> entries_;
   ReservedArray<std::uint64_t> patterns_;  // never shrinks; [0] is zero
   sync::Mutex mutex_;
   std::uint32_t free_entry_ GUARDED_BY(mutex_) = 0;
+  std::uint32_t oldest_ GUARDED_BY(mutex_) = 0;
+  std::uint32_t youngest_ GUARDED_BY(mutex_) = 0;
   sync::Atomic<std::uint32_t> entry_end_{1};
   sync::Atomic<std::uint32_t> pattern_end_{1};
 };

@@ -14,7 +14,9 @@ World::World(const WorldOptions& options)
     : random_(options.seed),
       trace_(options.trace),
       pages_(options.pages),
-      sim_({.frame_count = options.frame_count, .patience = 3, .late_forks = options.late_forks}) {
+      sim_({.frame_count = options.frame_count, .patience = 3, .late_forks = options.late_forks}),
+      devices_{os::SimDevice(options.device_bytes, options.seed),
+               os::SimDevice(options.device_bytes, ~options.seed)} {
   group_.init(options.limit_pages, &stats_);
   vm::SpaceOptions space{.pool_bytes = 64 << 20, .max_slots = 1 << 16, .max_leaves = 64};
   worker_.background = options.seed % 2 == 0;
@@ -25,6 +27,16 @@ World::World(const WorldOptions& options)
   space_.set_usage_source(this);
   sim_.set_fault_handler(this);
   sim_.interfere(options.interference, options.seed);
+  if (options.device_bytes > 0) {
+    add_device(0);
+    add_device(1);
+  }
+}
+
+void World::add_device(std::size_t number) {
+  static constexpr std::byte kKey[codec::Sealer::kKeyBytes] = {};
+  areas_[number] = space_.devices().add_area(devices_[number], static_cast<int>(number), kKey);
+  if (areas_[number] == swap::kMaxAreas) fail("no room for a swap area");
 }
 
 void World::note(const std::string& text) {
@@ -45,6 +57,7 @@ void World::fail(const std::string& what) {
 }
 
 void World::refresh_usage() {
+  if (usage_kept_) return;
   group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + space_.zswap().pool().pages());
 }
 
@@ -133,7 +146,7 @@ void World::check_structure() {
   if (!changes_.empty() || broken_) return;
   // A move that the engine has put off is settled by the next service of whatever fault.
   space_.handle_fault(kBase + 2 * kPages, false, worker_);
-  std::uint64_t compressed = 0, same = 0, in_frames = 0;
+  std::uint64_t compressed = 0, same = 0, in_frames = 0, on_devices = 0;
   for (std::uint64_t i = 0; i < kPages; ++i) {
     PageIndex page = kBase + i;
     auto owner = owner_of(space_, page);
@@ -143,11 +156,17 @@ void World::check_structure() {
     compressed += owner->state == swap::State::kZswap ? 1 : 0;
     same += owner->state == swap::State::kSame ? 1 : 0;
     in_frames += owner->state == swap::State::kFrame ? 1 : 0;
+    on_devices += owner->state == swap::State::kDevice ? 1 : 0;
   }
   EXPECT_EQ(stats_.stored_pages.load(), compressed);
   EXPECT_EQ(stats_.same_filled_pages.load(), same);
   EXPECT_EQ(space_.frames().owned_frames(), in_frames);
-  EXPECT_EQ(slots(space_).in_use(), compressed + same + in_frames);
+  EXPECT_EQ(slots(space_).in_use(), compressed + same + in_frames + on_devices);
+  EXPECT_GE(space_.devices().records(), on_devices);
+  if (space_.devices().under_way_bytes() == 0) {
+    EXPECT_EQ(space_.devices().records(), on_devices);
+  }
+  space_.devices().validate();
   EXPECT_EQ(space_.zswap().pool().stats().objects, compressed);
   if (!lazy_frames_taken_) {
     EXPECT_EQ(space_.frames().populated_frames(), sim_.populated_frames());
@@ -164,7 +183,11 @@ void World::close() {
     track({sim_.begin_unmap(mapping.range), Kind::kUnmap, mapping.range, {}});
     finish_changes();
   }
+  for (os::SimDevice& device : devices_) device.set_faults({});
+  EXPECT_TRUE(space_.finish_writes(1'000'000'000));
   check_structure();
+  EXPECT_EQ(space_.devices().records(), 0u);
+  EXPECT_EQ(space_.devices().stored_bytes(), 0u);
   EXPECT_EQ(stats_.stored_pages.load(), 0u);
   EXPECT_EQ(stats_.stored_bytes.load(), 0u);
   EXPECT_EQ(stats_.same_filled_pages.load(), 0u);

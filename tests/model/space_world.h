@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "memgroup/group.h"
+#include "os/sim/sim_device.h"
 #include "os/sim/sim_mmu.h"
 #include "support/heap_memory.h"
 #include "support/page_pattern.h"
@@ -32,6 +33,8 @@ struct WorldOptions {
   bool late_forks = false;
   // Pages of address space, at most kPages. With few of them addresses are used again at once.
   std::uint64_t pages = 512 * 3;
+  // Blocks of the swap devices, two of them; 0: none.
+  std::uint64_t device_bytes = 0;
   bool trace = false;
 };
 
@@ -71,6 +74,9 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   void protect_some();
   void keep_resident_some();
   void change_limit();
+  void write_back_some();
+  void swap_off_some();
+  void change_device();
   // --- operations (space_world_layout.cc)
   void unmap_some();
   void dontneed_some();
@@ -109,6 +115,11 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   void map_range_unwritten();
   bool corrupt_one(PageIndex page);
   void refresh_usage();
+  os::SimDevice& device(std::size_t number) { return devices_[number]; }
+  // How often the engine may ask whether to go on, before it hears no.
+  void allow_steps(unsigned steps) { keep_going_left_ = steps; }
+  // Whether the usage stays as the test has set it.
+  void keep_usage(bool kept) { usage_kept_ = kept; }
 
  private:
   enum class Kind { kUnmap, kRemove, kFree, kRemap, kFork };
@@ -128,6 +139,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   void pressure() override {}
 
   void fail(const std::string& what);
+  void add_device(std::size_t number);
   bool matches(const std::byte* bytes, ReferencePage* reference, PageIndex page, const char* who);
   // Whether a call under way says what becomes of the range: nobody else touches it then. What it has left
   // may be used by others at once.
@@ -148,6 +160,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   bool trace_;
   std::uint64_t pages_;
   bool storming_ = false;
+  bool usage_kept_ = false;
   bool broken_ = false;
   unsigned keep_going_left_ = 0;
   std::vector<std::string> log_;
@@ -155,6 +168,8 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   memgroup::Stats stats_;
   memgroup::Group group_;
   os::SimMmu sim_;
+  os::SimDevice devices_[2];
+  std::size_t areas_[2] = {swap::kMaxAreas, swap::kMaxAreas};
   vm::Space space_;
   vm::Worker worker_;
   Reference reference_;

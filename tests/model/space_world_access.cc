@@ -269,4 +269,37 @@ void World::change_limit() {
   group_.init(limit, &stats_);
 }
 
+void World::write_back_some() {
+  note("write back");
+  refresh_usage();
+  for (std::uint64_t i = random_.below(4); i > 0; --i) {
+    space_.write_back(
+        random_.one_in(2) ? vm::Space::WritebackNeed::kLastResort : vm::Space::WritebackNeed::kSoon, worker_);
+  }
+}
+
+void World::swap_off_some() {
+  std::size_t number = random_.below(2);
+  if (areas_[number] == swap::kMaxAreas) return;
+  refresh_usage();
+  keep_going_left_ = random_.below(2000);
+  auto result = space_.swap_off(areas_[number], worker_);
+  space_.handle_pending(worker_);
+  note("swap off " + std::to_string(number) + ": " + std::to_string(static_cast<int>(result)));
+  if (result == vm::Space::SwapOff::kDone) {
+    // Nothing there is of use to anybody any more.
+    devices_[number].scribble(0, devices_[number].bytes());
+    add_device(number);
+  }
+}
+
+// Only what loses nothing: lost bytes have a test of their own.
+void World::change_device() {
+  os::SimDevice::Faults faults;
+  if (random_.one_in(2)) faults.write_error = 1 + static_cast<std::uint32_t>(random_.below(4));
+  if (random_.one_in(4)) faults.no_space = 1 + static_cast<std::uint32_t>(random_.below(4));
+  if (random_.one_in(2)) faults.late = 1 + static_cast<std::uint32_t>(random_.below(3));
+  devices_[random_.below(2)].set_faults(faults);
+}
+
 }  // namespace coldpress::testing

@@ -44,13 +44,16 @@ inline bool corrupt_page(vm::Space& space, PageIndex page) {
 
 [[nodiscard]] inline bool make_worker(HeapMemory& memory, codec::Choice choice, vm::Worker& worker) {
   std::size_t codec_bytes = codec::Codec::workspace_bytes(choice);
-  std::byte* bytes = memory.allocate(codec_bytes + 3 * kPageBytes);
+  std::byte* bytes =
+      memory.allocate(codec_bytes + (vm::Worker::kMaxRun + 1) * kPageBytes + swap::DeviceStore::kReadBytes);
   std::byte* pending = memory.allocate(vm::Worker::kMaxPending * sizeof *worker.pending);
   if (bytes == nullptr || pending == nullptr) return false;
   worker.pending = reinterpret_cast<std::uint64_t*>(pending);
   worker.page = bytes;
-  worker.store.buffer = bytes + kPageBytes;
-  return worker.store.codec.init(choice, bytes + 2 * kPageBytes, codec_bytes);
+  worker.store.buffer = bytes + vm::Worker::kMaxRun * kPageBytes;
+  worker.io = worker.store.buffer + kPageBytes;
+  worker.devices = true;
+  return worker.store.codec.init(choice, worker.io + swap::DeviceStore::kReadBytes, codec_bytes);
 }
 
 }  // namespace coldpress::testing

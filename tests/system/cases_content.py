@@ -132,8 +132,8 @@ def cold_hot_signal():
 
 @case(timeout_s=120, serial=True)
 def incompressible():
-    """The limit can not be held: said once, counted, and the program goes on."""
-    outcome = run_limited(48 * MIB, [program("incompressible"), "128"], options=())
+    """Without swap the limit can not be held: said once, counted, and the program goes on."""
+    outcome = run_limited(48 * MIB, [program("incompressible"), "128"], options=("--swap", "none"))
     check(outcome.status == 0, outcome.describe())
     check(outcome.stats["limit_exceeded"] > 0, f"limit_exceeded does not tell: {outcome.stats}")
     lines = tool_lines(outcome.stderr)

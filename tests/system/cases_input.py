@@ -58,6 +58,17 @@ BAD_OPTIONS = """
     --codec lz4:
     --codec
     --fault-path polling
+    --swap
+    --swap none --swap auto
+    --swap ram:
+    --swap ram:1K
+    --swap ram:64M --swap ram:64M --swap ram:64M --swap ram:64M --swap ram:64M
+    --swap /nowhere/at/all,size=64M
+    --swap /tmp,size=64M
+    --swap /dev/null,size=64M
+    --swap /tmp/x,size=many
+    --swap /tmp/x,priority=1
+    --max-pool-percent 101
     --fault-path
     --stats /proc/no/such/directory/stats.json
     --stats /

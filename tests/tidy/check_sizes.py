@@ -13,6 +13,13 @@ LONG_FILES: dict[str, str] = {}
 
 # Sources that no unit test of their name covers, and what does.
 COVERED_BY = {
+    "src/swap/cleaning.cc": "tests/unit/swap/device_store_test.cc",
+    "src/vm/capture.cc": "tests/model", "src/vm/readahead.cc": "tests/model/space_readahead_test.cc",
+    "src/vm/writeback.cc": "tests/model/space_swap_test.cc",
+    "src/runtime/control.cc": "tests/system/cases_orders.py",
+    "src/runtime/swap_devices.cc": "tests/system/cases_swap.py",
+    "src/cli/managed.cc": "tests/system/cases_orders.py", "src/cli/order.cc": "tests/system/cases_orders.py",
+    "src/cli/top.cc": "tests/system/cases_orders.py",
     "src/vm/fault.cc": "tests/model", "src/vm/fork.cc": "tests/model", "src/vm/layout.cc": "tests/model",
     "src/vm/reclaim.cc": "tests/model", "src/vm/space.cc": "tests/model", "src/os/sim/": "tests/model",
     "src/runtime/engine.cc": "tests/system/cases_transparency.py",

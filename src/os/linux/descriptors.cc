@@ -60,6 +60,8 @@ bool make_socket_pair(int (&fds)[2]) {
          0;
 }
 
+bool make_pipe(int (&fds)[2]) { return raw_syscall(SYS_pipe2, reinterpret_cast<long>(fds), O_CLOEXEC) == 0; }
+
 bool send_byte(int socket, char byte, int fd) {
   iovec data{&byte, 1};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};

@@ -28,6 +28,8 @@ void write_error_line(const ErrorStream& stream, std::string_view line);
 
 // A pair of connected sockets, close-on-exec. false: the system refused.
 bool make_socket_pair(int (&fds)[2]);
+// A pipe, close-on-exec: its reading and its writing end. false: the system refused.
+bool make_pipe(int (&fds)[2]);
 // Sends one byte and, unless negative, a descriptor. false: the peer is gone.
 bool send_byte(int socket, char byte, int fd = -1);
 // Waits for one byte, at most timeout_ns. 0: nobody there, or time is up. *fd gets a descriptor, or -1.

@@ -57,7 +57,7 @@ class LinuxMmu final : public Mmu {
   MoveResult install(PageIndex first, FrameId from, std::uint32_t pages) override;
   MoveResult install_copy(PageIndex first, const std::byte* from, std::uint32_t pages) override;
   MoveResult fill_zero(PageIndex first, std::uint32_t pages, bool for_write) override;
-  MoveStatus poison(PageIndex page) override { return main_.poison(page.address()); }
+  MoveStatus poison(PageIndex page) override { return main_.poison(page.address(), false); }
   void make_own(PageRange range) override;
   void wake(PageRange range) override { main_.wake(range); }
   std::size_t scan_present(PageRange range, std::uint64_t max_pages, std::span<PageRange> found,

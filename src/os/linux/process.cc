@@ -1,6 +1,7 @@
 #include "os/linux/process.h"
 
 #include <sys/sysinfo.h>
+#include <sys/vfs.h>
 
 #include "os/linux/syscalls.h"
 
@@ -131,6 +132,20 @@ std::size_t ProcessView::thread_blocks(std::span<std::uint64_t> addresses) const
       addresses[count++] = reinterpret_cast<std::uint64_t>(head);
     }
   }
+}
+
+bool random_bytes(std::byte* into, std::size_t count) {
+  long got;
+  do {
+    got = raw_syscall(SYS_getrandom, reinterpret_cast<long>(into), static_cast<long>(count), 0);
+  } while (got == -EINTR);
+  return got == static_cast<long>(count);
+}
+
+std::uint64_t free_space_bytes(int directory) {
+  struct statfs about = {};
+  if (raw_syscall(SYS_fstatfs, directory, reinterpret_cast<long>(&about)) != 0) return 0;
+  return std::uint64_t{about.f_bavail} * static_cast<std::uint64_t>(about.f_bsize);
 }
 
 std::uint64_t physical_memory_bytes() {

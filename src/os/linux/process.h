@@ -4,6 +4,7 @@
 // Thread safety: none; each object has one user at a time.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -72,6 +73,12 @@ class ProcessView {
   int maps_ = -1;
   int tasks_ = -1;
 };
+
+// Fills with random bytes fit for keys. false: the system has none.
+bool random_bytes(std::byte* into, std::size_t count);
+
+// Room on the file system of an open directory, for users like this one. 0: can not be told.
+std::uint64_t free_space_bytes(int directory);
 
 // Physical memory of the machine, in bytes.
 std::uint64_t physical_memory_bytes();

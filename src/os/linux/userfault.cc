@@ -137,8 +137,9 @@ MoveResult Userfault::zero(std::uint64_t to, std::uint32_t pages) const {
   return result_of(answer, request.zeropage, pages);
 }
 
-MoveStatus Userfault::poison(std::uint64_t at) const {
-  abi::UffdioPoison request{at, kPageBytes, 0, 0};
+MoveStatus Userfault::poison(std::uint64_t at, bool wakes) const {
+  constexpr std::uint64_t kDontWake = 1;
+  abi::UffdioPoison request{at, kPageBytes, wakes ? 0 : kDontWake, 0};
   long answer = sys_ioctl(fd_, abi::kUffdioPoison, &request);
   return answer == 0 ? MoveStatus::kDone : status_of(answer);
 }

@@ -43,7 +43,7 @@ class Userfault {
   MoveResult move(std::uint64_t to, std::uint64_t from, std::uint32_t pages) const;
   MoveResult copy(std::uint64_t to, const void* from, std::uint32_t pages) const;
   MoveResult zero(std::uint64_t to, std::uint32_t pages) const;
-  MoveStatus poison(std::uint64_t at) const;
+  MoveStatus poison(std::uint64_t at, bool wakes = true) const;
   void wake(PageRange range) const;
   // Whether a layout change is under way whose message was not read yet.
   bool changing() const;

@@ -11,7 +11,7 @@ namespace coldpress::runtime {
 namespace {
 
 std::string format(const Config& config) {
-  char text[1024];
+  char text[4096];
   EXPECT_TRUE(format_config(config, text, sizeof text));
   return text;
 }
@@ -23,6 +23,14 @@ void expect_same(const Config& a, const Config& b) {
   EXPECT_EQ(a.fault_path, b.fault_path);
   EXPECT_EQ(a.quiet, b.quiet);
   EXPECT_EQ(a.root_pid, b.root_pid);
+  EXPECT_EQ(a.max_pool_percent, b.max_pool_percent);
+  ASSERT_EQ(a.swap_count, b.swap_count);
+  for (std::size_t i = 0; i < a.swap_count; ++i) {
+    EXPECT_EQ(a.swap[i].kind, b.swap[i].kind);
+    EXPECT_EQ(a.swap[i].priority, b.swap[i].priority);
+    EXPECT_EQ(a.swap[i].bytes, b.swap[i].bytes);
+    EXPECT_STREQ(a.swap[i].path, b.swap[i].path);
+  }
   EXPECT_STREQ(a.stats_path, b.stats_path);
 }
 
@@ -38,6 +46,17 @@ TEST(Config, EveryConfigSurvivesTheWayThroughText) {
     }
     config.fault_path = random.one_in(2) ? FaultPath::kThread : FaultPath::kSignal;
     config.quiet = random.one_in(2);
+    config.max_pool_percent = static_cast<std::uint32_t>(random.below(101));
+    config.swap_count = random.below(kMaxSwap + 1);
+    for (std::size_t s = 0; s < config.swap_count; ++s) {
+      SwapSpec& spec = config.swap[s];
+      spec.kind = static_cast<SwapSpec::Kind>(random.between(1, 3));
+      spec.priority = static_cast<int>(random.below(32768));
+      spec.bytes = random.next() >> random.between(1, 60);
+      for (std::uint64_t n = random.below(60), at = 0; at < n; ++at) {
+        spec.path[at] = static_cast<char>(random.between(1, 255));
+      }
+    }
     config.root_pid = static_cast<long>(random.between(1, 4194304));
     for (std::uint64_t n = random.below(60), at = 0; at < n; ++at) {
       config.stats_path[at] = static_cast<char>(random.between(1, 255));  // a path may hold anything but zero
@@ -47,6 +66,25 @@ TEST(Config, EveryConfigSurvivesTheWayThroughText) {
     ASSERT_TRUE(parse_config(text, back)) << text;
     expect_same(config, back);
   }
+}
+
+TEST(Config, SwapIsReadAsPeopleWriteIt) {
+  SwapSpec spec;
+  EXPECT_EQ(parse_swap("/var/swap,size=4G,prio=7", spec).view(), "");
+  EXPECT_EQ(spec.kind, SwapSpec::Kind::kFile);
+  EXPECT_STREQ(spec.path, "/var/swap");
+  EXPECT_EQ(spec.bytes, std::uint64_t{4} << 30);
+  EXPECT_EQ(spec.priority, 7);
+  EXPECT_EQ(parse_swap("/dev/sdb", spec).view(), "");
+  EXPECT_EQ(spec.bytes, 0u);
+  EXPECT_EQ(parse_swap("ram:64M,prio=32767", spec).view(), "");
+  EXPECT_EQ(spec.kind, SwapSpec::Kind::kRam);
+  EXPECT_EQ(spec.bytes, std::uint64_t{64} << 20);
+  for (const char* bad : {"", ",size=4G", "/x,size=", "/x,size=4", "/x,prio=-1", "/x,prio=32768",
+                          "/x,prio=", "/x,", "/x,colour=red", "ram:", "ram:x", "ram:64M,size=64M"}) {
+    EXPECT_NE(parse_swap(bad, spec).view(), "") << bad;
+  }
+  EXPECT_NE(parse_swap(std::string(300, 'p'), spec).view(), "");
 }
 
 TEST(Config, TheLongestPathFitsAndIsKept) {

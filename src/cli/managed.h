@@ -1,0 +1,39 @@
+// A managed process, seen from the tool: its counters and the place for orders.
+// Not thread-aware.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "memgroup/stats.h"
+#include "runtime/control.h"
+
+namespace coldpress::cli {
+
+class Managed {
+ public:
+  // `problem`: empty, or why there is nothing to see.
+  explicit Managed(long pid, bool to_order = false);
+  ~Managed();
+  Managed(const Managed&) = delete;
+  Managed& operator=(const Managed&) = delete;
+
+  const std::string& problem() const { return problem_; }
+  const memgroup::Stats& stats() const { return *static_cast<const memgroup::Stats*>(page_); }
+
+  // Gives an order and waits for what became of it, at most timeout_s. "" or what went wrong.
+  std::string order(runtime::Order order, const std::string& text, std::uint64_t argument,
+                    unsigned timeout_s);
+
+ private:
+  runtime::ControlPage& control() const;
+
+  long pid_;
+  void* page_ = nullptr;
+  std::string problem_;
+};
+
+// Processes of this user, or all for root, that are managed.
+std::vector<long> managed_processes();
+
+}  // namespace coldpress::cli

@@ -1,0 +1,80 @@
+// Orders to a managed process: set, reclaim, swapon, swapoff.
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "base/size_text.h"
+#include "cli/commands.h"
+#include "cli/managed.h"
+#include "os/linux/process.h"
+#include "runtime/config.h"
+
+namespace coldpress::cli {
+namespace {
+
+constexpr unsigned kQuickS = 10, kLongS = 3600;
+
+int give(long pid, runtime::Order order, const std::string& text, std::uint64_t argument,
+         unsigned timeout_s) {
+  Managed process(pid, true);
+  std::string problem = process.problem();
+  if (problem.empty()) {
+    problem = process.order(order, text, argument, timeout_s);
+    if (problem.empty()) return 0;
+    complain(problem);
+    return 1;
+  }
+  complain(problem);
+  return 2;
+}
+
+// The engine's working directory is not the tool's.
+std::string absolute_spec(const std::string& text) {
+  if (text.starts_with("ram:")) return text;
+  std::size_t comma = text.find(',');
+  std::string rest = comma == std::string::npos ? "" : text.substr(comma);
+  return std::filesystem::absolute(text.substr(0, comma)).string() + rest;
+}
+
+}  // namespace
+
+int set(long pid, const std::vector<std::string>& settings) {
+  for (std::string setting : settings) {
+    if (setting.starts_with("limit=")) {
+      auto bytes = parse_size(setting.substr(6), os::physical_memory_bytes());
+      if (!bytes) {
+        complain(setting + " is not a size: write it as limit=512M or limit=50%");
+        return 2;
+      }
+      setting = "limit=" + std::to_string(*bytes);
+    }
+    if (int status = give(pid, runtime::Order::kSet, setting, 0, kQuickS); status != 0) return status;
+  }
+  return 0;
+}
+
+int reclaim(long pid, const std::string& size) {
+  auto bytes = parse_size(size, os::physical_memory_bytes());
+  if (!bytes || *bytes == 0) {
+    complain(size + " is not a size: write it as 100M");
+    return 2;
+  }
+  return give(pid, runtime::Order::kReclaim, "", *bytes, kLongS);
+}
+
+int swapon(long pid, const std::string& text) {
+  runtime::SwapSpec spec;
+  std::string absolute = absolute_spec(text);
+  if (Text problem = runtime::parse_swap(absolute, spec); !problem.view().empty()) {
+    complain(std::string(problem.view()));
+    return 2;
+  }
+  return give(pid, runtime::Order::kSwapOn, absolute, 0, kQuickS);
+}
+
+int swapoff(long pid, const std::string& name) {
+  bool is_path = name != "auto" && name != "ram";
+  return give(pid, runtime::Order::kSwapOff, is_path ? absolute_spec(name) : name, 0, kLongS);
+}
+
+}  // namespace coldpress::cli

@@ -1,0 +1,59 @@
+// A block device for tests: content in memory, and everything that can go wrong, decided by a seed or a plan.
+//
+// Writes are done when they are reaped, in any order; until then the device has the old content. A torn write
+// leaves some blocks new and some old and says kDone; a lost one leaves all old. Thread safety: any thread.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "os/block_device.h"
+#include "sync/mutex.h"
+
+namespace coldpress::os {
+
+class SimDevice final : public BlockDevice {
+ public:
+  explicit SimDevice(std::uint64_t bytes, std::uint64_t seed = 1) : content_(bytes), random_(seed) {}
+
+  // One in so many calls; 0: never.
+  struct Faults {
+    std::uint32_t read_error = 0, write_error = 0, no_space = 0;
+    std::uint32_t torn_write = 0, lost_write = 0;
+    std::uint32_t late = 0;      // a write that is not ready when asked for
+    bool answers_never = false;  // no write is ever ready
+  };
+  void set_faults(const Faults& faults);
+  // Writes noise over the content, as another program would.
+  void scribble(std::uint64_t offset, std::uint64_t count);
+  // Bytes of it that were written and not discarded since, in blocks.
+  std::uint64_t used_bytes() const;
+  bool contains(std::span<const std::byte> bytes) const;
+
+  std::uint64_t bytes() const override { return content_.size(); }
+  IoStatus read(std::uint64_t offset, std::byte* into, std::size_t count) override;
+  void submit_write(std::uint64_t offset, const std::byte* from, std::size_t count,
+                    std::uint32_t tag) override;
+  std::size_t reap(std::span<Completion> completions, std::int64_t wait_ns) override;
+  void discard(std::uint64_t offset, std::uint64_t count) override;
+
+ private:
+  struct Write {
+    std::uint64_t offset;
+    const std::byte* from;
+    std::size_t count;
+    std::uint32_t tag;
+  };
+  std::uint64_t next_random();
+  bool one_in(std::uint32_t odds) { return odds != 0 && next_random() % odds == 0; }
+  IoStatus finish(const Write& write);
+
+  mutable sync::Mutex mutex_;
+  std::vector<std::byte> content_;
+  std::vector<bool> used_ = std::vector<bool>(content_.size() / kBlockBytes);
+  std::vector<Write> under_way_;
+  Faults faults_;
+  std::uint64_t random_;
+};
+
+}  // namespace coldpress::os

@@ -1,0 +1,162 @@
+// The engine's side of runtime/control.h: the monitor looks for an order at every tick, inside the gate.
+#include "runtime/control.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/size_text.h"
+#include "runtime/engine.h"
+
+namespace coldpress::runtime {
+namespace {
+
+bool parse_count(std::string_view text, std::uint64_t most, std::uint64_t& number) {
+  number = 0;
+  if (text.empty() || text.size() > 9) return false;
+  for (char c : text) {
+    if (c < '0' || c > '9') return false;
+    number = number * 10 + static_cast<std::uint64_t>(c - '0');
+  }
+  return number <= most;
+}
+
+}  // namespace
+
+ControlPage& Engine::control() const {
+  return *reinterpret_cast<ControlPage*>(reinterpret_cast<std::byte*>(stats_) + ControlPage::kOffset);
+}
+
+void Engine::look_for_order() {
+  ControlPage& page = control();
+  if (page.state.load(sync::kAcquire) != ControlPage::kPosted) return;
+  // A copy: the other side could still write.
+  Order order = page.order;
+  char text[sizeof page.text];
+  std::memcpy(text, page.text, sizeof text);
+  text[sizeof text - 1] = 0;
+  Text answer;
+  bool done = true;
+  switch (order) {
+    case Order::kSet:
+      set(text, answer);
+      break;
+    case Order::kReclaim:
+      done = reclaim_some(page.argument, answer);
+      break;
+    case Order::kSwapOn:
+      swap_on(text, answer);
+      break;
+    case Order::kSwapOff:
+      done = swap_off(text, answer);
+      break;
+    default:
+      answer << "this version does not know that order";
+  }
+  if (!done) return;  // goes on at the next tick
+  std::size_t length = std::min(answer.view().size(), sizeof page.answer - 1);
+  std::memcpy(page.answer, answer.view().data(), length);
+  page.answer[length] = 0;
+  page.good = length == 0 ? 1 : 0;
+  reclaim_goal_ = -1;
+  page.state.store(ControlPage::kDone, sync::kRelease);
+}
+
+void Engine::set(std::string_view text, Text& answer) {
+  std::string_view key = text.substr(0, text.find('='));
+  std::string_view value = text.substr(std::min(key.size() + 1, text.size()));
+  std::uint64_t number = 0;
+  if (key == "limit") {
+    auto bytes = parse_size(value, 0);
+    if (!bytes || *bytes < kMinLimitBytes) {
+      answer << "limit=" << value << " is not a size of at least " << (kMinLimitBytes >> 20) << "M";
+      return;
+    }
+    config_.limit_bytes = *bytes / kPageBytes * kPageBytes;
+    group_.set_limit(config_.limit_bytes >> kPageShift);
+  } else if (key == "max_pool_percent" && parse_count(value, 100, number)) {
+    config_.max_pool_percent = static_cast<std::uint32_t>(number);
+    space_.set_pool_share(config_.max_pool_percent);
+  } else if (key == "writeback" && parse_count(value, 1, number)) {
+    space_.set_writeback(number == 1);
+  } else if (key == "codec") {
+    auto choice = codec::parse_choice(value);
+    if (!choice) {
+      answer << "codec=" << value << " is not known: lz4, zstd or zstd:LEVEL (-7 to 19, not 0)";
+      return;
+    }
+    config_.codec = *choice;
+    space_.zswap().set_codec(*choice);
+  } else {
+    answer << text
+           << " can not be set: limit=SIZE, max_pool_percent=0..100, writeback=0|1, codec=lz4|zstd[:LEVEL]";
+  }
+}
+
+// false: not done yet.
+bool Engine::reclaim_some(std::uint64_t bytes, Text& answer) {
+  if (!active_.load()) {
+    if (auto status = activate(); !status) {
+      answer << status.error().text.view();
+      return true;
+    }
+  }
+  refresh_usage();
+  if (mode_ == Mode::kProcess) adopt_everything();
+  if (reclaim_goal_ < 0) {
+    auto pages =
+        static_cast<std::int64_t>(std::min<std::uint64_t>(bytes >> kPageShift, ~std::uint64_t{0} >> 16));
+    reclaim_goal_ = std::max<std::int64_t>(group_.usage() - pages, 0);
+  }
+  bool possible = space_.reclaim_to(reclaim_goal_, monitor_worker_);
+  if (group_.usage() <= reclaim_goal_) return true;
+  if (possible) return false;
+  answer << "not all of it: ";
+  answer.bytes(static_cast<std::uint64_t>(group_.usage() - reclaim_goal_) << kPageShift)
+      << " more can not be reclaimed now";
+  return true;
+}
+
+void Engine::swap_on(std::string_view text, Text& answer) {
+  SwapSpec spec;
+  if (Text problem = parse_swap(text, spec); !problem.view().empty()) {
+    answer = problem;
+  } else if (!active_.load()) {
+    // Attached when the engine becomes active.
+    if (auto status = devices_.open_one(spec); !status) answer = status.error().text;
+  } else if (auto status = devices_.open_one(spec); !status) {
+    answer = status.error().text;
+  } else {
+    devices_.attach_new(space_);
+  }
+}
+
+bool Engine::swap_off(std::string_view name, Text& answer) {
+  using SwapOff = vm::Space::SwapOff;
+  std::size_t area = devices_.find(name);
+  if (area == swap::kMaxAreas || !active_.load()) {
+    answer << name << " is not a swap device of this process (a path as it was given, auto or ram)";
+    return true;
+  }
+  switch (space_.swap_off(area, monitor_worker_)) {
+    case SwapOff::kDone:
+      devices_.forget(area);
+      return true;
+    case SwapOff::kInterrupted:
+      return false;
+    case SwapOff::kNoMemory:
+      answer << "ENOMEM: what lies on " << name << " does not fit under the limit: raise it (coldpress set)";
+      return true;
+    case SwapOff::kDamaged:
+      answer << "a page on " << name << " can not be read; the device stays in use";
+      return true;
+    case SwapOff::kBusy:
+      answer << name << " does not answer; it stays in use";
+      return true;
+    case SwapOff::kNotThere:
+      answer << name << " is the device of the parent process: it goes with it";
+      return true;
+  }
+  return true;
+}
+
+}  // namespace coldpress::runtime

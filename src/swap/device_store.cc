@@ -1,0 +1,327 @@
+#include "swap/device_store.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "sync/futex.h"
+
+namespace coldpress::swap {
+namespace {
+
+constexpr std::size_t kMaxSegments = std::size_t{1} << 23;  // 2 TiB
+constexpr int kReadTries = 3;
+
+}  // namespace
+
+bool DeviceStore::init(MemorySource& source, std::size_t max_records) {
+  source_ = &source;
+  sync::MutexLock lock(mutex_);
+  return segments_.init(source, kMaxSegments) && records_.init(source, max_records);
+}
+
+std::size_t DeviceStore::add_area(os::BlockDevice& device, int priority, const std::byte* key) {
+  std::size_t area = 0;
+  while (area < kMaxAreas && areas_[area].device != nullptr) ++area;
+  if (area == kMaxAreas) return kMaxAreas;
+  auto count = static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(device.bytes() / kSegmentBytes, kMaxSegments / kMaxAreas));
+  sync::MutexLock lock(mutex_);
+  SegmentId first = segments_.add(static_cast<std::uint8_t>(area), count);
+  if (!first) return kMaxAreas;
+  Area& a = areas_[area];
+  a = {};
+  a.sealed = key != nullptr;
+  if (key != nullptr) a.sealer.init(key);
+  a.priority = priority;
+  a.first = first;
+  a.device = &device;
+  writable_areas_.fetch_add(1, sync::kRelease);
+  return area;
+}
+
+bool DeviceStore::freeze_area(std::size_t area) {
+  sync::MutexLock lock(mutex_);
+  if (area >= kMaxAreas || areas_[area].device == nullptr || areas_[area].frozen) return false;
+  areas_[area].frozen = true;
+  segments_.freeze(static_cast<std::uint8_t>(area), true);
+  writable_areas_.fetch_sub(1, sync::kRelease);
+  return true;
+}
+
+void DeviceStore::thaw_area(std::size_t area) {
+  sync::MutexLock lock(mutex_);
+  areas_[area].frozen = false;
+  segments_.freeze(static_cast<std::uint8_t>(area), false);
+  writable_areas_.fetch_add(1, sync::kRelease);
+}
+
+void DeviceStore::remove_area(std::size_t area) {
+  if (!areas_[area].frozen) freeze_area(area);
+  areas_[area].device = nullptr;
+}
+
+std::uint32_t DeviceStore::next_record(std::size_t area, std::uint32_t record, Entry* owner) {
+  sync::MutexLock lock(mutex_);
+  while (++record < record_end_) {
+    const Record& r = records_[record];
+    if (!r.segment || segments_[r.segment].area != area) continue;
+    *owner = {r.slot, r.generation};
+    return record;
+  }
+  return 0;
+}
+
+// --- writing
+
+bool DeviceStore::prepare_buffers() {
+  if (batches_ != nullptr) return true;
+  auto allocate = [this](std::size_t bytes) -> std::byte* {
+    void* memory = source_->reserve(bytes);
+    return memory != nullptr && source_->commit(memory, bytes) ? static_cast<std::byte*>(memory) : nullptr;
+  };
+  std::byte* data = allocate(std::size_t{kSegmentBytes} * (kBatches + 1));
+  std::byte* lists = allocate(sizeof(Batch) * kBatches + sizeof(Record) * kMaxMoves);
+  if (data == nullptr || lists == nullptr) return false;
+  batches_ = reinterpret_cast<Batch*>(lists);
+  for (std::size_t i = 0; i < kBatches; ++i) batches_[i].data = data + i * kSegmentBytes;
+  clean_buffer_ = data + kBatches * kSegmentBytes;
+  clean_list_ = reinterpret_cast<Record*>(lists + sizeof(Batch) * kBatches);
+  return true;
+}
+
+// The area of the highest priority that has room, the longest not used of equal ones.
+std::size_t DeviceStore::choose_area() {
+  std::size_t best = kMaxAreas;
+  std::int64_t now = sync::now_ns();
+  sync::MutexLock lock(mutex_);
+  for (std::size_t i = 0; i < kMaxAreas; ++i) {
+    const Area& a = areas_[i];
+    if (a.device == nullptr || a.frozen || a.full_until_ns > now) continue;
+    if (segments_.writable(static_cast<std::uint8_t>(i)) <= kCleanReserve) continue;
+    if (best == kMaxAreas || a.priority > areas_[best].priority ||
+        (a.priority == areas_[best].priority && a.turn < areas_[best].turn)) {
+      best = i;
+    }
+  }
+  return best;
+}
+
+bool DeviceStore::begin_on(std::size_t area) {
+  COLDPRESS_CHECK(filling_ == nullptr);
+  if (!prepare_buffers()) return false;
+  Batch* batch = nullptr;
+  for (std::size_t i = 0; i < kBatches && batch == nullptr; ++i) {
+    if (batches_[i].phase == Phase::kIdle) batch = &batches_[i];
+  }
+  if (batch == nullptr) return false;
+  if (area == kMaxAreas) area = choose_area();
+  if (area == kMaxAreas) return false;
+  sync::MutexLock lock(mutex_);
+  batch->segment = segments_.take(static_cast<std::uint8_t>(area));
+  if (!batch->segment) return false;
+  areas_[area].turn = ++turns_;
+  batch->used_bytes = batch->moves = batch->cleaned_count = 0;
+  batch->phase = Phase::kFilling;
+  filling_ = batch;
+  return true;
+}
+
+std::uint32_t DeviceStore::new_record(const Move& move, const Content& content, SegmentId segment,
+                                      std::uint32_t place) {
+  std::uint32_t number = free_record_;
+  if (number != 0) {
+    free_record_ = records_[number].next;
+  } else {
+    if (!records_.grow_to(std::size_t{record_end_} + 1)) return 0;
+    number = record_end_++;
+  }
+  std::uint32_t first = segments_[segment].records;
+  records_[number] = {.slot = move.owner.slot,
+                      .generation = move.owner.generation,
+                      .length = content.length,
+                      .segment = segment,
+                      .place = static_cast<std::uint16_t>(place / kUnit),
+                      .codec = content.codec,
+                      .unused = 0,
+                      .checksum = content.checksum,
+                      .next = first,
+                      .previous = 0,
+                      .number = number};
+  if (first != 0) records_[first].previous = number;
+  segments_[segment].records = number;
+  return number;
+}
+
+bool DeviceStore::add(Move move, const Content& content) {
+  Batch& batch = *filling_;
+  std::uint64_t sequence = 0;
+  const Area* area = nullptr;
+  {
+    sync::MutexLock lock(mutex_);
+    const SegmentTable::Segment& segment = segments_[batch.segment];
+    area = &areas_[segment.area];
+    std::uint32_t bytes = object_bytes(*area, content.length);
+    if (batch.used_bytes + bytes > kSegmentBytes || batch.moves == kMaxMoves) return false;
+    move.record = new_record(move, content, batch.segment, batch.used_bytes);
+    if (move.record == 0) return false;
+    segments_.gained(batch.segment, bytes);
+    ++areas_[segment.area].records;
+    sequence = segment.sequence;
+    live_records_.fetch_add(1, sync::kRelaxed);
+    live_bytes_.fetch_add(bytes, sync::kRelaxed);
+  }
+  std::byte* at = batch.data + batch.used_bytes;
+  std::uint32_t bytes = object_bytes(*area, content.length);
+  std::memcpy(at, content.data, content.length);
+  std::memset(at + content.length, 0, bytes - content.length);
+  if (area->sealed) {
+    area->sealer.seal(at, content.length, {sequence, batch.used_bytes}, at + content.length);
+  }
+  batch.move[batch.moves++] = move;
+  batch.used_bytes += bytes;
+  return true;
+}
+
+void DeviceStore::submit() {
+  Batch& batch = *filling_;
+  filling_ = nullptr;
+  if (batch.moves == 0) {
+    sync::MutexLock lock(mutex_);
+    for (std::uint32_t i = 0; i < batch.cleaned_count; ++i) segments_[batch.cleaned[i]].cleaning = false;
+    segments_.close(batch.segment, 0, true);
+    batch.phase = Phase::kIdle;
+    return;
+  }
+  std::uint32_t bytes = to_blocks(batch.used_bytes);
+  std::memset(batch.data + batch.used_bytes, 0, bytes - batch.used_bytes);
+  batch.phase = Phase::kWriting;
+  under_way_bytes_.fetch_add(batch.used_bytes, sync::kRelaxed);
+  Area* area = nullptr;
+  {
+    sync::MutexLock lock(mutex_);
+    area = &areas_[segments_[batch.segment].area];
+  }
+  area->device->submit_write(offset_of(*area, batch.segment), batch.data, bytes,
+                             static_cast<std::uint32_t>(&batch - batches_));
+}
+
+// A batch whose write has ended. Nothing has been settled yet.
+DeviceStore::Batch* DeviceStore::ended(std::int64_t wait_ns) {
+  if (batches_ == nullptr) return nullptr;
+  for (std::size_t i = 0; i < kBatches; ++i) {
+    Batch& batch = batches_[i];
+    if (batch.phase == Phase::kEnded) return &batch;
+    if (batch.phase != Phase::kWriting) continue;
+    Area* area = nullptr;
+    {
+      sync::MutexLock lock(mutex_);
+      area = &areas_[segments_[batch.segment].area];
+    }
+    os::BlockDevice::Completion ends[kBatches];
+    std::size_t count = area->device->reap(ends, wait_ns);
+    for (std::size_t e = 0; e < count; ++e) {
+      Batch& done = batches_[ends[e].tag];
+      done.phase = Phase::kEnded;
+      done.status = ends[e].status;
+      if (ends[e].status == os::IoStatus::kNoSpace) area->full_until_ns = sync::now_ns() + kFullPauseNs;
+    }
+    if (count > 0) return &batches_[ends[0].tag];
+    wait_ns = 0;  // waited once
+  }
+  return nullptr;
+}
+
+void DeviceStore::retire(Batch& batch) {
+  under_way_bytes_.fetch_sub(batch.used_bytes, sync::kRelaxed);
+  sync::MutexLock lock(mutex_);
+  for (std::uint32_t i = 0; i < batch.cleaned_count; ++i) segments_[batch.cleaned[i]].cleaning = false;
+  // Where there was no room, nothing is wrong with the place.
+  segments_.close(batch.segment, batch.used_bytes, batch.status != os::IoStatus::kError);
+  batch.phase = Phase::kIdle;
+}
+
+// --- records
+
+bool DeviceStore::open_object(const Record& record, std::uint64_t sequence, std::byte* data,
+                              const Area& area) const {
+  return !area.sealed ||
+         area.sealer.open(data, record.length, {sequence, std::uint32_t{record.place} * kUnit},
+                          data + record.length);
+}
+
+DeviceStore::ReadResult DeviceStore::read(std::uint32_t record, std::byte* io, Content* content) {
+  const Record& r = records_[record];
+  const Area* area = nullptr;
+  std::uint64_t sequence = 0;
+  {
+    sync::MutexLock lock(mutex_);
+    area = &areas_[segments_[r.segment].area];
+    sequence = segments_[r.segment].sequence;
+  }
+  std::uint64_t offset = offset_of(*area, r.segment) + std::uint64_t{r.place} * kUnit;
+  *content = {nullptr, r.length, r.codec, r.checksum};
+  if (!area->sealed && (content->data = area->device->in_place(offset)) != nullptr) return ReadResult::kRead;
+  std::uint64_t first = offset / os::kBlockBytes * os::kBlockBytes;
+  std::uint32_t count = to_blocks(static_cast<std::uint32_t>(offset - first) + object_bytes(*area, r.length));
+  std::byte* data = io + (offset - first);
+  content->data = data;
+  for (int tries = 0; tries < kReadTries; ++tries) {
+    if (area->device->read(first, io, count) != os::IoStatus::kDone) continue;
+    return open_object(r, sequence, data, *area) ? ReadResult::kRead : ReadResult::kDamaged;
+  }
+  return ReadResult::kIoError;
+}
+
+void DeviceStore::drop(std::uint32_t record) {
+  sync::MutexLock lock(mutex_);
+  Record& r = records_[record];
+  SegmentTable::Segment& segment = segments_[r.segment];
+  std::uint32_t bytes = object_bytes(areas_[segment.area], r.length);
+  (r.previous != 0 ? records_[r.previous].next : segment.records) = r.next;
+  if (r.next != 0) records_[r.next].previous = r.previous;
+  --areas_[segment.area].records;
+  segments_.lost(r.segment, bytes);
+  r.segment = {};
+  r.next = free_record_;
+  free_record_ = record;
+  live_bytes_.fetch_sub(bytes, sync::kRelaxed);
+  live_records_.fetch_sub(1, sync::kRelaxed);
+}
+
+// --- forks
+
+std::uint64_t DeviceStore::sequence() {
+  sync::MutexLock lock(mutex_);
+  return segments_.sequence();
+}
+
+void DeviceStore::hold_up_to(std::uint64_t sequence) {
+  sync::MutexLock lock(mutex_);
+  segments_.hold_up_to(sequence);
+}
+
+std::uint64_t DeviceStore::records_on(std::size_t area) {
+  sync::MutexLock lock(mutex_);
+  return areas_[area].records;
+}
+
+std::uint64_t DeviceStore::metadata_pages() {
+  sync::MutexLock lock(mutex_);
+  return bytes_to_pages(segments_.metadata_bytes()) +
+         bytes_to_pages(std::uint64_t{record_end_} * sizeof(Record));
+}
+
+void DeviceStore::validate() {
+  sync::MutexLock lock(mutex_);
+  segments_.validate();
+  std::uint64_t records = 0, bytes = 0;
+  for (std::uint32_t n = 1; n < record_end_; ++n) {
+    const Record& r = records_[n];
+    if (!r.segment) continue;
+    ++records;
+    bytes += object_bytes(areas_[segments_[r.segment].area], r.length);
+  }
+  COLDPRESS_CHECK(records == live_records_.load() && bytes == live_bytes_.load());
+}
+
+}  // namespace coldpress::swap

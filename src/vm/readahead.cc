@@ -1,0 +1,120 @@
+// Readahead by address: a fault that follows where the one before it has ended brings its neighbours along,
+// twice as many each time, installed by one call.
+//
+// Whether pages that were brought along are touched can not be seen; but when the next fault is for the page
+// right behind them, they were passed through. That is the hit that the window grows by; a fault elsewhere
+// finds no such place and brings one page. So random access pays nothing, and several streams at once do not
+// disturb each other: the places are kept in a table by the page that is expected next.
+//
+// Only what is in the pool, or same-filled, comes along: it is there at once. The bytes are made ready under
+// the slot locks alone, one page after the other; then, under the layout mutex, as many of them as are still
+// what they were are installed together.
+#include <algorithm>
+
+#include "codec/page_content.h"
+#include "vm/space.h"
+
+namespace coldpress::vm {
+
+using memgroup::add_to;
+using memgroup::take_from;
+using swap::SlotTable;
+using swap::State;
+namespace {
+
+constexpr unsigned kWindowBits = 8;
+
+}  // namespace
+
+sync::Atomic<std::uint64_t>& Space::expected_at(PageIndex page) {
+  return expected_[(page.value * 0x9e3779b97f4a7c15) >> (64 - kExpectedBits)];
+}
+
+// How many pages a fault of `page` is to bring.
+std::uint32_t Space::window_at(PageIndex page) {
+  std::uint64_t expected = expected_at(page).load(sync::kRelaxed);
+  if (expected >> kWindowBits != page.value) return 1;
+  auto before = static_cast<std::uint32_t>(expected & ((1u << kWindowBits) - 1));
+  add_to(group_->stats().swap_ra_hit, before - 1);
+  return std::min(before * 2, Worker::kMaxRun);
+}
+
+void Space::expect(PageIndex next, std::uint32_t window) {
+  expected_at(next).store(next.value << kWindowBits | window, sync::kRelaxed);
+}
+
+// Makes ready what follows `page`, whose own bytes are in the first place. Returns how many pages there are
+// now.
+std::uint32_t Space::prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun], Worker& worker) {
+  std::uint32_t window = window_at(page), count = 1;
+  for (; count < window; ++count) {
+    Prepared& next = run[count];
+    PageWord word = table_.get(page + count);
+    if (!word.is_entry()) break;
+    next.entry = word.entry();
+    if (slots_.try_lock(next.entry, next.word) != SlotTable::TryLock::kLocked) break;
+    std::byte* bytes = worker.page + count * kPageBytes;
+    bool good = true;
+    if (next.word.state == State::kZswap) {
+      good = zswap_.load(worker.store, next.word.payload, bytes) == zswap::LoadResult::kLoaded;
+    } else if (next.word.state == State::kSame) {
+      zswap_.load_same(next.word.payload, bytes);
+    } else {
+      good = false;
+    }
+    slots_.unlock(next.entry);
+    if (!good) break;
+    next.valid = true;
+  }
+  return count;
+}
+
+// Installs as many pages of the run as are what they were. Nothing but the first page has to be.
+Space::Outcome Space::resolve_run(PageIndex page, bool write, Prepared (&run)[Worker::kMaxRun],
+                                  std::uint32_t count, Worker& worker) {
+  std::uint32_t locked = 0;
+  for (; locked < count; ++locked) {
+    const Prepared& expected = run[locked];
+    PageWord word = table_.get(page + locked);
+    if (!word.is_entry() || word.entry() != expected.entry) break;
+    swap::SlotWord slot{};
+    if (slots_.try_lock(expected.entry, slot) != SlotTable::TryLock::kLocked) break;
+    if (slot.state == expected.word.state && slot.payload == expected.word.payload) continue;
+    slots_.unlock(expected.entry);
+    break;
+  }
+  if (locked < 2) {
+    if (locked == 1) slots_.unlock(run[0].entry);
+    return resolve(page, write, run[0], worker);
+  }
+  os::MoveResult result = mmu_->install_copy(page, worker.page, locked);
+  if (result.moved == 0 && result.status == os::MoveStatus::kGone) {
+    result = mmu_->install_copy(page, worker.page, 1);  // the run left the mapping
+  }
+  memgroup::Stats& stats = group_->stats();
+  for (std::uint32_t i = 0; i < locked; ++i) {
+    const Prepared& done = run[i];
+    if (i >= result.moved) {
+      slots_.unlock(done.entry);
+      continue;
+    }
+    PageWord word = table_.get(page + i);
+    store_word(page + i, i == 0 ? word_after_load(word) : PageWord::native(word.backoff(), 1));
+    if (done.word.state == State::kZswap) {
+      zswap_.drop(done.word.payload);
+      add_to(stats.zswpin);
+      if (i == 0) add_to(stats.pgmajfault);
+    } else {
+      take_from(stats.same_filled_pages);
+      add_to(stats.swpin_zero);
+    }
+    slots_.unlock_and_free(done.entry);
+  }
+  if (result.moved == 0) return outcome_of(result);
+  group_->charge(result.moved);
+  add_to(stats.swap_ra, result.moved - 1);
+  expect(page + result.moved, result.moved);
+  return Outcome::kDone;
+}
+
+}  // namespace coldpress::vm

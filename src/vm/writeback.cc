@@ -1,0 +1,220 @@
+// Writeback: the oldest compressed pages go on to a swap device.
+//
+// Who is to go is asked of zswap's LRU, which takes nobody off its list: it gives copies of what it knows
+// (zswap.h). By the time the slot is locked all of it may be out of date, so the slot's word decides: the
+// same incarnation, the same owner, the same entry. Then the compressed bytes are packed, and the slot is let
+// go; until the write has been reaped as done the pool remains the owner, and a touch in between is served
+// from it. When the write is done the slot is asked again, and ownership moves, or, if the page has come back
+// or gone for good meanwhile, the copy on the device is dropped (settle()). A write that failed changes
+// nothing.
+//
+// Cleaning of segments goes the same way, from the device to the device.
+//
+// When: the pool has outgrown its share of the limit (max_pool_percent), until it is back at the accept
+// threshold; and, whatever its size, when the limit can not be held otherwise. One thread at a time is the
+// writer; writes are under way while it goes on, and only a fault that found no memory waits for one.
+#include "base/log.h"
+#include "sync/futex.h"
+#include "vm/space.h"
+
+namespace coldpress::vm {
+
+using memgroup::add_to;
+using swap::State;
+namespace {
+
+constexpr std::int64_t kPatienceNs = 10'000'000;
+constexpr int kMostVictims = 4096;  // looked at for one segment
+
+}  // namespace
+
+// With hysteresis, as zswap's: what is under way counts as gone.
+bool Space::pool_is_full() {
+  auto limit = static_cast<std::uint64_t>(group_->limit());
+  std::uint64_t most = limit * max_pool_percent_.load(sync::kRelaxed) / 100;
+  std::uint64_t pool = zswap_.pool().pages();
+  std::uint64_t leaving = devices_.under_way_bytes() >> kPageShift;
+  pool = pool > leaving ? pool - leaving : 0;
+  if (!pool_full_.load(sync::kRelaxed)) {
+    if (pool <= most) return false;
+    add_to(group_->stats().pool_limit_hit);
+    pool_full_.store(true, sync::kRelaxed);
+  } else if (pool <= most * accept_threshold_percent_.load(sync::kRelaxed) / 100) {
+    pool_full_.store(false, sync::kRelaxed);
+  }
+  return pool_full_.load(sync::kRelaxed);
+}
+
+bool Space::write_back(WritebackNeed need, Worker& worker) {
+  if (!worker.devices || !has_swap()) return false;
+  if (!devices_.in_use()) {
+    if (zswap_.pool().stats().objects == 0) return false;  // nothing to write
+    if (swap_offered_.exchange(false) && usage_source_ != nullptr) usage_source_->make_swap();
+    if (!devices_.in_use()) return false;
+  }
+  if (!devices_.writer().try_lock()) return false;  // somebody is at it
+  // Progress is what leaves the pool. Cleaning alone frees no memory, and could go on for ever.
+  const auto& left = group_->stats().zswpwb;
+  std::uint64_t before = left.load(sync::kRelaxed);
+  while (settle_writes(0)) {
+  }
+  bool progress = false;
+  if (need == WritebackNeed::kLastResort || pool_is_full()) progress = pack();
+  devices_.clean();
+  if (!progress && need == WritebackNeed::kLastResort) settle_writes(kPatienceNs);
+  progress = progress || left.load(sync::kRelaxed) != before;
+  if (need == WritebackNeed::kBackground) devices_.discard_some();
+  devices_.writer().unlock();
+  return progress;
+}
+
+// Packs the oldest entries into one segment. false: no room, or nothing to pack.
+bool Space::pack() {
+  if (!devices_.begin()) return false;
+  std::uint32_t packed = 0;
+  for (int looked_at = 0; looked_at < kMostVictims; ++looked_at) {
+    zswap::Zswap::Victim victim;
+    if (!zswap_.next_victim(&victim)) break;
+    swap::SlotWord slot{};
+    if (slots_.try_lock(victim.owner, slot) != swap::SlotTable::TryLock::kLocked) continue;
+    bool fits = true;
+    if (slot.state == State::kZswap && slot.payload == victim.entry && zswap_.begin_writing(victim.entry)) {
+      swap::Move move{victim.owner, State::kZswap, victim.entry, 0};
+      fits = zswap_.with_content(victim.entry, [&](const swap::Content& content) NO_THREAD_SAFETY_ANALYSIS {
+        return devices_.add(move, content);
+      });
+      if (fits) {
+        ++packed;
+      } else {
+        zswap_.end_writing(victim.entry);
+      }
+    }
+    slots_.unlock(victim.owner);
+    if (!fits) break;
+  }
+  devices_.submit();
+  return packed > 0;
+}
+
+bool Space::settle_writes(std::int64_t wait_ns) {
+  return devices_.reap(wait_ns, [this](const swap::Move& move, bool written) { settle(move, written); });
+}
+
+bool Space::finish_writes(std::int64_t wait_ns) {
+  std::int64_t until = sync::now_ns() + wait_ns;
+  while (devices_.under_way_bytes() > 0) {
+    sync::MutexLock writer(devices_.writer());
+    if (!settle_writes(kPatienceNs) && sync::now_ns() > until) return false;
+  }
+  return true;
+}
+
+void Space::settle(const swap::Move& move, bool written) {
+  memgroup::Stats& stats = group_->stats();
+  if (!written) write_failed();
+  swap::SlotWord slot{};
+  if (slots_.lock(move.owner, slot)) {
+    bool unchanged = slot.state == move.from && slot.payload == move.payload;
+    if (unchanged && written) {
+      slots_.unlock(move.owner, State::kDevice, move.record);
+      if (move.from == State::kZswap) {
+        zswap_.drop(move.payload);
+        add_to(stats.zswpwb);
+        add_to(stats.written_back_pages);
+      } else {
+        devices_.drop(move.payload);
+      }
+      add_to(stats.pswpout);
+      return;
+    }
+    if (unchanged && move.from == State::kZswap) zswap_.end_writing(move.payload);
+    slots_.unlock(move.owner);
+  }
+  devices_.drop(move.record);
+}
+
+void Space::write_failed() {
+  add_to(group_->stats().swap_write_fail);
+  if (!write_failure_reported_.exchange(true)) {
+    report(Text() << "a swap device refused a write (full, or an error): what could not be written stays in "
+                     "memory (swap_write_fail counts such pages)");
+  }
+}
+
+// Reads a page that is on a device, with its slot locked, into the worker's page.
+Space::Loaded Space::load_from_device(std::uint32_t record, Worker& worker) {
+  swap::Content content;
+  switch (devices_.read(record, worker.io, &content)) {
+    case swap::DeviceStore::ReadResult::kIoError:
+      return Loaded::kUnreadable;
+    case swap::DeviceStore::ReadResult::kDamaged:
+      return Loaded::kDamaged;
+    case swap::DeviceStore::ReadResult::kRead:
+      break;
+  }
+  return zswap_.unpack(worker.store, content, worker.page) == zswap::LoadResult::kLoaded ? Loaded::kGood
+                                                                                         : Loaded::kDamaged;
+}
+
+void Space::inherit_devices() {
+  devices_.inherit([this](const swap::Move& move, bool) {
+    swap::SlotWord slot{};
+    if (move.from == State::kZswap && slots_.lock(move.owner, slot)) {
+      if (slot.state == State::kZswap && slot.payload == move.payload) zswap_.end_writing(move.payload);
+      slots_.unlock(move.owner);
+    }
+    devices_.drop(move.record);
+  });
+}
+
+Space::SwapOff Space::swap_off(std::size_t area, Worker& worker) {
+  if (!devices_.freeze_area(area)) return SwapOff::kNotThere;
+  { sync::MutexLock writer(devices_.writer()); }  // whoever was packing for it has submitted
+  // What is on its way there arrives first, or nobody would look for it.
+  SwapOff result = finish_writes(500 * kPatienceNs) ? SwapOff::kDone : SwapOff::kBusy;
+  swap::Entry owner;
+  for (std::uint32_t record = 0;
+       result == SwapOff::kDone && (record = devices_.next_record(area, record, &owner)) != 0;) {
+    if (usage_source_ != nullptr && !usage_source_->keep_going()) result = SwapOff::kInterrupted;
+    if (group_->usage() >= group_->limit() &&
+        !reclaim_to(group_->limit() - static_cast<std::int64_t>(swap::kGroupFrames), worker)) {
+      result = SwapOff::kNoMemory;
+    }
+    if (result == SwapOff::kDone) result = take_back(record, owner, worker);
+  }
+  if (result == SwapOff::kDone) {
+    sync::MutexLock writer(devices_.writer());
+    devices_.remove_area(area);
+  } else {
+    devices_.thaw_area(area);
+  }
+  return result;
+}
+
+// Moves one object from a device into the pool, compressed as it is.
+Space::SwapOff Space::take_back(std::uint32_t record, swap::Entry owner, Worker& worker) {
+  swap::SlotWord slot{};
+  if (!slots_.lock(owner, slot)) return SwapOff::kDone;
+  if (slot.state != State::kDevice || slot.payload != record) {
+    slots_.unlock(owner);
+    return SwapOff::kDone;
+  }
+  swap::Content content;
+  std::uint32_t entry = 0;
+  SwapOff result = SwapOff::kDone;
+  if (devices_.read(record, worker.io, &content) != swap::DeviceStore::ReadResult::kRead) {
+    result = SwapOff::kDamaged;
+  } else if (!zswap_.put(content, owner, &entry)) {
+    result = SwapOff::kNoMemory;
+  }
+  if (result != SwapOff::kDone) {
+    slots_.unlock(owner);
+    return result;
+  }
+  slots_.unlock(owner, State::kZswap, entry);
+  devices_.drop(record);
+  add_to(group_->stats().pswpin);
+  return SwapOff::kDone;
+}
+
+}  // namespace coldpress::vm

@@ -1,0 +1,79 @@
+// Readahead: what runs upwards comes in runs, what jumps does not, and nothing that changed meanwhile is
+// believed.
+#include <gtest/gtest.h>
+
+#include "space_world.h"
+#include "support/space_access.h"
+
+namespace coldpress::testing {
+namespace {
+
+constexpr std::uint64_t kPages = 800;
+
+class ReadaheadTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    world_.map_range({World::kBase, World::kBase + kPages}, true);
+    for (std::uint64_t i = 0; i < kPages; ++i) {
+      ASSERT_TRUE(world_.write_page(World::kBase + i, make_content(ContentKind::kCompressible, i + 1)));
+    }
+    page_out();
+  }
+  void TearDown() override {
+    if (!world_.broken()) world_.close();
+  }
+  void page_out() {
+    world_.space().page_out({World::kBase, World::kBase + kPages}, world_.worker());
+    world_.stats().pgmajfault.store(0);
+    world_.stats().swap_ra.store(0);
+    world_.stats().swap_ra_hit.store(0);
+  }
+  std::uint64_t value(sync::Atomic<std::uint64_t>& counter) { return counter.load(); }
+
+  World world_{{.seed = 5, .limit_pages = 5000}};
+};
+
+TEST_F(ReadaheadTest, UpwardReadsComeInRuns) {
+  for (std::uint64_t i = 0; i < kPages; ++i) ASSERT_TRUE(world_.check_page(World::kBase + i));
+  EXPECT_LT(value(world_.stats().pgmajfault), kPages / 8);
+  EXPECT_EQ(value(world_.stats().swap_ra) + value(world_.stats().pgmajfault), kPages);
+  EXPECT_GT(value(world_.stats().swap_ra_hit) * 10, value(world_.stats().swap_ra) * 8);
+}
+
+TEST_F(ReadaheadTest, ThreeStreamsDoNotDisturbEachOther) {
+  for (std::uint64_t i = 0; i < kPages / 4; ++i) {
+    for (std::uint64_t stream = 0; stream < 3; ++stream) {
+      ASSERT_TRUE(world_.check_page(World::kBase + stream * (kPages / 3) + i));
+    }
+  }
+  EXPECT_LT(value(world_.stats().pgmajfault), 3 * kPages / 4 / 8);
+}
+
+TEST_F(ReadaheadTest, JumpsBringOnePageEach) {
+  Random random(2);
+  std::uint64_t jumps = 0;
+  for (; jumps < 300; ++jumps) ASSERT_TRUE(world_.check_page(World::kBase + random.below(kPages / 3) * 3));
+  EXPECT_EQ(value(world_.stats().swap_ra), 0u);
+}
+
+TEST_F(ReadaheadTest, DownwardReadsAreNotGuessed) {
+  for (std::uint64_t i = kPages; i-- > 0;) ASSERT_TRUE(world_.check_page(World::kBase + i));
+  EXPECT_EQ(value(world_.stats().swap_ra), 0u);
+}
+
+TEST_F(ReadaheadTest, ADamagedNeighbourEndsARunAndGivesSigbusItself) {
+  PageIndex damaged = World::kBase + 300;
+  ASSERT_TRUE(world_.corrupt_one(damaged));
+  for (std::uint64_t i = 0; i < kPages; ++i) ASSERT_TRUE(world_.check_page(World::kBase + i));
+}
+
+TEST_F(ReadaheadTest, ARunEndsWhereThePageIsNotOut) {
+  // Every seventh page comes back first.
+  for (std::uint64_t i = 0; i < kPages; i += 7) {
+    ASSERT_TRUE(world_.write_page(World::kBase + i, make_content(ContentKind::kIncompressible, i)));
+  }
+  for (std::uint64_t i = 0; i < kPages; ++i) ASSERT_TRUE(world_.check_page(World::kBase + i));
+}
+
+}  // namespace
+}  // namespace coldpress::testing

@@ -1,0 +1,198 @@
+// Pages on swap devices: what a device that loses, tears or forges does to them, and swapoff.
+#include <gtest/gtest.h>
+
+#include "space_world.h"
+#include "support/space_access.h"
+
+namespace coldpress::testing {
+namespace {
+
+using Need = vm::Space::WritebackNeed;
+
+constexpr std::uint64_t kMiB = 1 << 20;
+constexpr std::uint64_t kPages = 600;
+
+class SwapWorld {
+ public:
+  explicit SwapWorld(std::uint64_t device_bytes = 8 * kMiB)
+      : world_({.seed = 3, .limit_pages = 5000, .device_bytes = device_bytes}) {
+    world_.allow_steps(100000);
+    world_.map_range({World::kBase, World::kBase + kPages}, true);
+    Random random(9);
+    for (std::uint64_t i = 0; i < kPages; ++i) {
+      contents_.push_back(make_content(random_kind(random), random.next()));
+      EXPECT_TRUE(world_.write_page(World::kBase + i, contents_[i]));
+    }
+  }
+  ~SwapWorld() {
+    if (!world_.broken() && !lossy_) world_.close();
+  }
+  void page_out() { world_.space().page_out({World::kBase, World::kBase + kPages}, world_.worker()); }
+  void write_back() {
+    for (int i = 0; i < 100 && world_.space().write_back(Need::kLastResort, world_.worker()); ++i) {
+    }
+    world_.space().finish_writes(1'000'000'000);
+  }
+  std::uint64_t in_state(swap::State state) {
+    std::uint64_t count = 0;
+    for (std::uint64_t i = 0; i < kPages; ++i) {
+      auto owner = owner_of(world_.space(), World::kBase + i);
+      count += owner && owner->state == state ? 1 : 0;
+    }
+    return count;
+  }
+  // Right, or SIGBUS; never other bytes. Returns how many gave SIGBUS.
+  std::uint64_t count_lost() {
+    lossy_ = true;
+    std::uint64_t lost = 0;
+    for (std::uint64_t i = 0; i < kPages; ++i) {
+      PageContent actual;
+      os::Access access = world_.sim().read(World::kBase + i, 0, actual.data(), kPageBytes);
+      if (access == os::Access::kSigbus) {
+        ++lost;
+        continue;
+      }
+      EXPECT_EQ(access, os::Access::kOk);
+      EXPECT_EQ(actual, contents_[i]) << "page " << i;
+    }
+    return lost;
+  }
+  World& world() { return world_; }
+
+ private:
+  World world_;
+  std::vector<PageContent> contents_;
+  bool lossy_ = false;
+};
+
+TEST(SpaceSwap, EverythingCompressedGoesToTheDeviceAndComesBack) {
+  SwapWorld s;
+  s.page_out();
+  std::uint64_t compressed = s.in_state(swap::State::kZswap);
+  ASSERT_GT(compressed, kPages / 3);
+  s.write_back();
+  EXPECT_EQ(s.in_state(swap::State::kZswap), 0u);
+  EXPECT_EQ(s.in_state(swap::State::kDevice), compressed);
+  EXPECT_EQ(s.world().space().zswap().pool().pages(), 0u);
+  EXPECT_EQ(s.world().stats().zswpwb.load(), compressed);
+  EXPECT_EQ(s.count_lost(), 0u);
+  EXPECT_EQ(s.world().stats().pswpin.load(), compressed);
+  EXPECT_EQ(s.world().space().devices().records(), 0u);
+}
+
+TEST(SpaceSwap, SwapoffBringsEverythingBackIntoThePool) {
+  SwapWorld s;
+  s.page_out();
+  s.write_back();
+  std::uint64_t out = s.in_state(swap::State::kDevice);
+  s.world().allow_steps(100000);
+  for (std::size_t area : {0, 1}) {
+    EXPECT_EQ(s.world().space().swap_off(area, s.world().worker()), vm::Space::SwapOff::kDone);
+    s.world().device(area).scribble(0, s.world().device(area).bytes());
+  }
+  EXPECT_EQ(s.in_state(swap::State::kDevice), 0u);
+  EXPECT_EQ(s.in_state(swap::State::kZswap), out);
+  EXPECT_EQ(s.world().space().swap_off(0, s.world().worker()), vm::Space::SwapOff::kNotThere);
+  s.world().verify_everything();
+}
+
+TEST(SpaceSwap, SwapoffRefusesWhatDoesNotFitAndLeavesTheDeviceInUse) {
+  SwapWorld s;
+  s.page_out();
+  s.write_back();
+  std::uint64_t out = s.in_state(swap::State::kDevice);
+  ASSERT_GT(out, 0u);
+  // Higher priority first: all of it lies on the second.
+  s.world().group().init(10, &s.world().stats());
+  s.world().group().set_usage(10);
+  s.world().keep_usage(true);
+  EXPECT_EQ(s.world().space().swap_off(1, s.world().worker()), vm::Space::SwapOff::kNoMemory);
+  s.world().keep_usage(false);
+  s.world().group().init(5000, &s.world().stats());
+  EXPECT_GT(s.in_state(swap::State::kDevice), 0u);
+  s.page_out();
+  s.write_back();
+  EXPECT_EQ(s.in_state(swap::State::kZswap), 0u) << "it takes pages again";
+  s.world().verify_everything();
+}
+
+TEST(SpaceSwap, SwapoffCanBeInterrupted) {
+  SwapWorld s;
+  s.page_out();
+  s.write_back();
+  s.world().allow_steps(20);
+  EXPECT_EQ(s.world().space().swap_off(1, s.world().worker()), vm::Space::SwapOff::kInterrupted);
+  EXPECT_GT(s.in_state(swap::State::kDevice), 0u);
+  s.world().allow_steps(100000);
+  EXPECT_EQ(s.world().space().swap_off(1, s.world().worker()), vm::Space::SwapOff::kDone);
+  s.world().verify_everything();
+}
+
+TEST(SpaceSwap, LostTornAndForgedWritesAreNeverBelieved) {
+  for (os::SimDevice::Faults faults : {os::SimDevice::Faults{.torn_write = 1}, {.lost_write = 1}}) {
+    SwapWorld s;
+    s.page_out();
+    for (std::size_t number : {0, 1}) s.world().device(number).set_faults(faults);
+    s.write_back();
+    ASSERT_GT(s.in_state(swap::State::kDevice), 0u);
+    EXPECT_GT(s.count_lost(), 0u);
+    EXPECT_GT(s.world().stats().decompress_fail.load(), 0u);
+  }
+  SwapWorld s;
+  s.page_out();
+  s.write_back();
+  s.world().device(1).scribble(0, 200000);
+  EXPECT_GT(s.count_lost(), 0u);
+}
+
+TEST(SpaceSwap, PagesThatCanNotBeReadGiveSigbusTheRestGoesOn) {
+  SwapWorld s;
+  s.page_out();
+  s.write_back();
+  s.world().device(1).set_faults({.read_error = 2});
+  std::uint64_t lost = s.count_lost();
+  EXPECT_GT(lost, 0u);
+  EXPECT_LT(lost, kPages / 2);
+  EXPECT_EQ(s.world().stats().swap_read_fail.load(), lost);
+}
+
+TEST(SpaceSwap, ADeviceThatNeverAnswersKeepsNobodyFromTheirPages) {
+  SwapWorld s;
+  s.page_out();
+  for (std::size_t number : {0, 1}) s.world().device(number).set_faults({.answers_never = true});
+  for (int i = 0; i < 8; ++i) s.world().space().write_back(Need::kLastResort, s.world().worker());
+  EXPECT_GT(s.world().space().devices().under_way_bytes(), 0u);
+  EXPECT_EQ(s.in_state(swap::State::kDevice), 0u);
+  s.world().verify_everything();
+  EXPECT_FALSE(s.world().space().finish_writes(1000));
+}
+
+TEST(SpaceSwap, PagesThatComeBackDuringTheirWriteAreNotMixedUp) {
+  SwapWorld s;
+  s.page_out();
+  for (std::size_t number : {0, 1}) s.world().device(number).set_faults({.answers_never = true});
+  s.world().space().write_back(Need::kLastResort, s.world().worker());
+  ASSERT_GT(s.world().space().devices().under_way_bytes(), 0u);
+  // Back, changed, and out again, under the same slots.
+  for (std::uint64_t i = 0; i < kPages; ++i) {
+    ASSERT_TRUE(s.world().write_page(World::kBase + i, make_content(ContentKind::kCompressible, i)));
+  }
+  s.page_out();
+  for (std::size_t number : {0, 1}) s.world().device(number).set_faults({});
+  EXPECT_TRUE(s.world().space().finish_writes(1'000'000'000));
+  EXPECT_EQ(s.in_state(swap::State::kDevice), 0u) << "what arrived was of another time";
+  EXPECT_EQ(s.world().space().devices().records(), 0u);
+  s.world().verify_everything();
+}
+
+TEST(SpaceSwap, AFullDeviceLeavesPagesInThePool) {
+  SwapWorld s(3 * kMiB / 4);  // three segments, two of them for cleaning only
+  s.page_out();
+  s.write_back();
+  EXPECT_GT(s.in_state(swap::State::kDevice), 0u);
+  EXPECT_GT(s.in_state(swap::State::kZswap), 0u);
+  s.world().verify_everything();
+}
+
+}  // namespace
+}  // namespace coldpress::testing

@@ -1,0 +1,188 @@
+"""Orders to a running process: set, reclaim, swapon, swapoff; and top."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import tempfile
+
+from cases_swap import RANDOM, SCRATCH
+from harness import (
+    MIB,
+    TOOL,
+    as_nobody,
+    call,
+    case,
+    check,
+    expect_line,
+    need_root,
+    program,
+    run,
+    run_line,
+    say,
+    stat_json,
+    wait_until,
+)
+from watcher import rss_anon
+
+PYTHON = ["/usr/bin/python3", "-c", RANDOM]
+COMPRESSIBLE = PYTHON[:2] + [RANDOM.replace("os.urandom(1 << 16)", "os.urandom(1 << 10) * 64")]
+
+
+def order(command, pid, *words, status=0, says=""):
+    done = call([TOOL, command, str(pid), *words])
+    text = f"{command} {words}: exit {done.returncode}: {done.stderr}"
+    check(done.returncode == status, text)
+    check(re.search(says, done.stderr) is not None, text)
+
+
+def with_filled(argv, options, look):
+    """look(pid) once the program has filled its memory; then it verifies all of it."""
+
+    def talk(process):
+        expect_line(process, "filled")
+        look(process.pid)
+        say(process)
+        expect_line(process, "whole")
+
+    outcome = run(run_line(200 * MIB, argv, ["--quiet", *options]), interact=talk)
+    check(outcome.status == 0, outcome.describe())
+
+
+@case(timeout_s=120, serial=True)
+def order_limit():
+    """A lower limit is reached at once; a wrong one is refused, and nothing changes."""
+
+    def look(pid):
+        order("set", pid, "limit=48M")
+        wait_until(lambda: rss_anon(pid) < 52 * MIB, "the lower limit")
+        check(stat_json(pid)["limit_bytes"] == 48 * MIB, "limit_bytes does not tell")
+        order("set", pid, "limit=1M", status=1, says="at least")
+        order("set", pid, "colour=red", status=1, says="can not be set")
+        order("set", pid, "limit=many", status=2, says="not a size")
+        check(stat_json(pid)["limit_bytes"] == 48 * MIB, "a refused order changed the limit")
+
+    with_filled(COMPRESSIBLE, ["--swap", "none"], look)
+
+
+@case(timeout_s=120, serial=True)
+def order_reclaim():
+    """Memory is compressed ahead of need."""
+
+    def look(pid):
+        before = rss_anon(pid)
+        order("reclaim", pid, "40M")
+        after = rss_anon(pid)
+        check(after < before - 30 * MIB, f"{before / MIB:.0f} MiB, then {after / MIB:.0f}")
+        order("reclaim", pid, "0", status=2, says="not a size")
+
+    with_filled(COMPRESSIBLE, ["--swap", "none"], look)
+
+
+@case(timeout_s=120, serial=True)
+def order_codec():
+    """Another codec for what goes from now on; what is there loads as before."""
+
+    def look(pid):
+        order("reclaim", pid, "30M")
+        before = stat_json(pid)
+        order("set", pid, "codec=zstd:3")
+        order("reclaim", pid, "30M")
+        after = stat_json(pid)
+        first = before["stored_bytes"] / before["stored_pages"]
+        pages = after["stored_pages"] - before["stored_pages"]
+        second = (after["stored_bytes"] - before["stored_bytes"]) / max(pages, 1)
+        print(f"{first:.0f} bytes a page, then {second:.0f}")
+        check(pages > 1000, f"{pages} pages were stored: this proves nothing")
+        order("set", pid, "codec=gzip", status=1, says="not known")
+
+    with_filled(COMPRESSIBLE, ["--swap", "none"], look)
+
+
+@case(timeout_s=120, serial=True)
+def order_swap():
+    """A device is given, taken away under load, and given again; refused where the rest does not fit."""
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+        path = pathlib.Path(directory, "swap")
+
+        def look(pid):
+            order("swapon", pid, f"{path},size=256M")
+            order("swapon", pid, f"{path},size=256M", status=1, says="in use")
+            order("set", pid, "limit=48M", "max_pool_percent=20")
+            wait_until(lambda: stat_json(pid)["swap_pages"] > 5000, "pages on the device")
+            wait_until(lambda: rss_anon(pid) < 56 * MIB, "the lower limit")
+            order("swapoff", pid, str(path), status=1, says="ENOMEM")
+            check(stat_json(pid)["swap_pages"] > 1000, "a refused swapoff emptied the device")
+            order("set", pid, "limit=200M", "max_pool_percent=100")
+            order("swapoff", pid, str(path))
+            check(stat_json(pid)["swap_pages"] == 0, "pages are left on it")
+            order("swapoff", pid, str(path), status=1, says="not a swap device")
+            path.write_bytes(b"")  # nobody needs it any more
+            order("swapon", pid, "ram:64M")
+
+        with_filled(PYTHON, ["--swap", "none"], look)
+
+
+def swap_pages(pid):
+    done = call([TOOL, "stat", str(pid), "--json"])  # not managed yet, right after its start
+    return json.loads(done.stdout)["swap_pages"] if done.returncode == 0 else 0
+
+
+@case(timeout_s=120, serial=True)
+def order_swapoff_under_load():
+    """Everything is moved off while the program goes on touching it."""
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+        path = pathlib.Path(directory, "swap")
+        argv = [program("churn"), "96", "7", "3000"]
+        native = run(argv)
+        rounds = []
+
+        def talk(process):
+            wait_until(lambda: swap_pages(process.pid) > 500, "pages on the device")
+            for _ in range(3):
+                order("set", process.pid, f"limit={native.watcher.peak}")
+                done = call([TOOL, "swapoff", str(process.pid), str(path)])
+                if process.poll() is not None:
+                    break
+                check(done.returncode == 0, f"swapoff: {done.stderr}")
+                rounds.append(swap_pages(process.pid))
+                order("swapon", process.pid, f"{path},size=256M")
+                order("set", process.pid, f"limit={native.watcher.peak // 3}")
+
+        options = ["--quiet", "--swap", f"{path},size=256M", "--max-pool-percent", "10"]
+        outcome = run(run_line(native.watcher.peak // 3, argv, options), interact=talk)
+        check(outcome.status == 0, outcome.describe())
+        check(outcome.last_line() == native.last_line(), outcome.describe())
+        check(rounds and not any(rounds), f"swap_pages after each swapoff: {rounds}")
+
+
+@case(timeout_s=60)
+def order_manners():
+    """Who may order, what there is to order, and what top shows."""
+    need_root()
+
+    def look(pid):
+        done = call(as_nobody([TOOL, "set", str(pid), "limit=100M"]))
+        check(done.returncode == 2 and "another user" in done.stderr, f"{done}")
+        shown = call([TOOL, "top", "--rounds", "1"])
+        check(re.search(rf"^ *{pid} ", shown.stdout, re.M) is not None, shown.stdout)
+
+    with_filled(COMPRESSIBLE, ["--swap", "none"], look)
+    order("set", 1, "limit=100M", status=2, says="not managed")
+    order("reclaim", 999999999, "1M", status=2, says="no process")
+
+
+@case(timeout_s=60)
+def order_to_a_stopped_process():
+    """It says that nobody answers, and the order does not come back later."""
+
+    def look(pid):
+        os.kill(pid, signal.SIGSTOP)
+        done = call([TOOL, "set", str(pid), "limit=100M"])
+        os.kill(pid, signal.SIGCONT)
+        check(done.returncode == 1 and "stopped" in done.stderr, f"{done}")
+        order("set", pid, "limit=150M")
+        check(stat_json(pid)["limit_bytes"] == 150 * MIB, "the old order came late")
+
+    with_filled(COMPRESSIBLE, ["--swap", "none"], look)

@@ -1,0 +1,225 @@
+"""Swap devices: pages that go beyond the pool, to files and to memory, and what becomes of them there."""
+
+import os
+import pathlib
+import re
+import signal
+import tempfile
+
+from harness import (
+    MIB,
+    TOOL,
+    call,
+    case,
+    check,
+    check_held,
+    compare_under_limits,
+    expect_line,
+    program,
+    run,
+    run_limited,
+    run_line,
+    say,
+    tool_lines,
+)
+
+SMALL_POOL = ["--max-pool-percent", "10"]
+SCRATCH = "/var/tmp"  # a disk, most likely
+
+
+def used_swap(outcome, what):
+    written, read = outcome.stats["pswpout"], outcome.stats["pswpin"]
+    print(f"{what}: {written} pages to swap, {read} back", flush=True)
+    check(written > 100 and read > 100, f"{what}: swap was not used: {outcome.stats}")
+
+
+RANDOM = """
+import hashlib, os, sys
+blocks = [os.urandom(1 << 16) for _ in range(1500)]
+sums = [hashlib.md5(block).digest() for block in blocks]
+print("filled", flush=True)
+sys.stdin.readline()
+whole = all(hashlib.md5(block).digest() == want for block, want in zip(blocks, sums))
+print("whole" if whole else "WRONG", flush=True)
+"""
+
+
+@case(timeout_s=120, serial=True)
+def swap_auto():
+    """What does not compress goes to a file that nobody sees; the limit is held; nothing is left."""
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+        seen = set()
+
+        def look(process):
+            expect_line(process, "filled")
+            seen.update(os.listdir(directory))
+            say(process)
+            expect_line(process, "whole")
+
+        environment = os.environ | {"TMPDIR": directory}
+        argv = ["/usr/bin/python3", "-c", RANDOM]
+        outcome = run_limited(48 * MIB, argv, interact=look, env=environment)
+        check(outcome.status == 0, outcome.describe())
+        check(outcome.stats["limit_exceeded"] == 0, f"{outcome.stats}")
+        used_swap(outcome, "auto")
+        check_held(outcome, 48 * MIB, "auto")
+        check(not tool_lines(outcome.stderr), outcome.describe())
+        check(not seen and not os.listdir(directory), f"files in the directory: {seen}")
+
+
+def compare_with_swap(argv, option, fractions=(3,), **how):
+    outcome = compare_under_limits(argv, fractions, ["--swap", option, *SMALL_POOL], **how)
+    used_swap(outcome, option)
+
+
+@case(timeout_s=240, serial=True)
+def swap_churn():
+    """Every call by which a program changes its memory, with most of it on a device."""
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+        compare_with_swap([program("churn"), "128"], f"{directory}/swap,size=512M", whole_output=False)
+
+
+@case(timeout_s=240, serial=True)
+def swap_churn_signal():
+    argv = [program("churn"), "96", "7", "1200"]
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+        option = ["--swap", f"{directory}/swap,size=512M", "--fault-path", "signal", *SMALL_POOL]
+        outcome = compare_under_limits(argv, [3], option, whole_output=False)
+        used_swap(outcome, "signal")
+
+
+@case(timeout_s=240, serial=True)
+def swap_ram():
+    """A device in memory, outside of the limit."""
+    compare_with_swap([program("cold_hot"), "96"], "ram:256M")
+
+
+@case(timeout_s=240, serial=True)
+def swap_cleaning():
+    """A device that is hardly larger than what it must hold: segments are cleaned, nothing is lost."""
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+        compare_with_swap([program("churn"), "128"], f"{directory}/swap,size=80M", whole_output=False)
+
+
+@case(timeout_s=240, serial=True)
+def swap_fork_tree():
+    """Children, and theirs, read what their parents have written, while the parents go on."""
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+        native = run([program("fork_tree"), "80"])
+        check(native.status == 0, f"native run failed: {native.describe()}")
+        limit = native.watcher.peak // 3
+        options = ["--quiet", "--swap", "auto", *SMALL_POOL]
+        environment = os.environ | {"TMPDIR": directory}
+        outcome = run_limited(limit, [program("fork_tree"), "80"], options, env=environment)
+        check(outcome.status == 0, outcome.describe())
+        check(outcome.last_line() == native.last_line(), outcome.describe())
+        used_swap(outcome, "fork tree")
+        check_held(outcome, limit, "fork tree")
+
+
+@case(timeout_s=240, serial=True)
+def swap_early_child():
+    """Children whose first faults are of pages on the parent's device."""
+    compare_under_limits([program("early_child"), "48"], [2], ["--swap", "auto", *SMALL_POOL])
+
+
+SECRETS = """
+import os, sys
+MARK = b"this must not be readable on a disk. "
+pages = [MARK * 50 + os.urandom(2000) for _ in range(20000)]
+print("filled", flush=True)
+sys.stdin.readline()
+print("whole" if all(page.startswith(MARK) for page in pages) else "WRONG", flush=True)
+"""
+
+
+@case(timeout_s=120, serial=True)
+def swap_secret():
+    """Nothing of the program's memory can be read on the device."""
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+        path = pathlib.Path(directory, "swap")
+        content = []
+
+        def look(process):
+            expect_line(process, "filled")
+            content.append(path.read_bytes())
+            say(process)
+            expect_line(process, "whole")
+
+        options = ["--quiet", "--swap", f"{path},size=256M", *SMALL_POOL]
+        outcome = run_limited(24 * MIB, ["/usr/bin/python3", "-c", SECRETS], options, interact=look)
+        check(outcome.status == 0, outcome.describe())
+        used_swap(outcome, "secrets")
+        check(path.stat().st_mode & 0o777 == 0o600, "the file is readable for others")
+        written = sum(1 for at in range(0, len(content[0]), 4096) if any(content[0][at : at + 64]))
+        check(written > 1000, f"only {written} blocks were written: this proves nothing")
+        for found in (b"must not be readable", b"this must", b"on a disk"):
+            check(found not in content[0], f"{found} can be read on the device")
+
+
+def damage_swap(damage):
+    """Runs a program with most of its memory on a file, damages the file, and has the program look."""
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+        path = pathlib.Path(directory, "swap")
+
+        def look(process):
+            expect_line(process, "filled")
+            damage(path)
+            say(process)
+
+        options = ["--swap", f"{path},size=256M"]
+        argv = ["/usr/bin/python3", "-c", RANDOM]
+        outcome = run(run_line(40 * MIB, argv, options), interact=look)
+    check(b"WRONG" not in outcome.stdout, f"wrong bytes: {outcome.describe()}")
+    check(outcome.status == -signal.SIGBUS, f"expected SIGBUS: {outcome.describe()}")
+    lines = [line for line in tool_lines(outcome.stderr) if "SIGBUS" in line]
+    check(len(lines) == 1, f"expected one message: {outcome.describe()}")
+
+
+@case(timeout_s=120, serial=True)
+def swap_truncated():
+    """Somebody cuts the file off."""
+    damage_swap(lambda path: os.truncate(path, 1 * MIB))
+
+
+@case(timeout_s=120, serial=True)
+def swap_scribbled():
+    """Somebody writes into the file."""
+
+    def scribble(path):
+        with open(path, "r+b") as file:
+            for at in range(1 * MIB, 64 * MIB, 1 * MIB):
+                file.seek(at)
+                file.write(b"x" * (512 << 10))
+
+    damage_swap(scribble)
+
+
+@case(timeout_s=120, serial=True)
+def swap_full():
+    """A device that is too small: the rest stays in memory, that is said once, and nothing is lost."""
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+        options = ["--swap", f"{directory}/swap,size=8M"]
+        outcome = run_limited(48 * MIB, [program("incompressible"), "128"], options)
+        check(outcome.status == 0, outcome.describe())
+        check(outcome.stats["limit_exceeded"] > 0, f"limit_exceeded does not tell: {outcome.stats}")
+        check(outcome.stats["pswpout"] > 100, f"{outcome.stats}")
+        check(len(tool_lines(outcome.stderr)) == 2, outcome.describe())
+
+
+@case(timeout_s=60)
+def swap_in_use():
+    """One file serves one process; data of others are never overwritten."""
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
+        path = pathlib.Path(directory, "swap")
+        inner = [TOOL, "run", "--quiet", "--limit", "64M", "--swap", str(path), "--", "/bin/true"]
+        nested = ["/bin/sh", "-c", f"{' '.join(inner)}; exit $?"]
+        outer = run_line(64 * MIB, nested, ["--quiet", "--swap", f"{path},size=64M"])
+        done = call(outer)
+        check(done.returncode == 2, f"a file that is in use was taken: {done}")
+        check(re.search("in use by another process", done.stderr), done.stderr)
+        precious = pathlib.Path(directory, "precious")
+        precious.write_text("data\n" * 10000)
+        done = call(run_line(64 * MIB, ["/bin/true"], ["--swap", str(precious)]))
+        check(done.returncode == 2 and "not swap" in done.stderr, f"{done}")
+        check(precious.read_text() == "data\n" * 10000, "it was overwritten")
