@@ -109,6 +109,8 @@ class Apps:
                     str(self.tool),
                     "run",
                     "--quiet",
+                    "--swap",
+                    "none",
                     "--limit",
                     f"{limit >> 10}K",
                     "--stats",

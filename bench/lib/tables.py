@@ -54,6 +54,9 @@ def micro_tables(rows):
                 ratio = f"{per_op(row) / zram:.2f}" if zram else "-"
                 major = faults(row, "majflt", "pgmajfault")
                 minor = statistics.median(run["minflt"] for run in row["runs"])
+                # Older results have no counters of the engine for these.
+                counted = not row["mode"].startswith("run") or "pgmajfault" in row["runs"][0]
+                shown = f"{major:,.0f} | {minor:,.0f}" if counted else "- | -"
                 whole = "-" if row["mode"] == "native" else f"{memory_mib(row):.0f}"
                 tails = [median(row["runs"], key) / US for key in ("p50_ns", "p99_ns", "p999_ns")]
                 out.append(
@@ -61,7 +64,7 @@ def micro_tables(rows):
                     f"{ratio} | {spread(row):.0%} | "
                     f"{per_op(row, 'cpu_ns') / US:.2f} | "
                     + " | ".join(f"{tail:.1f}" for tail in tails)
-                    + f" | {major:,.0f} | {minor:,.0f} |"
+                    + f" | {shown} |"
                 )
         out.append("")
     return "\n".join(out)

@@ -238,7 +238,7 @@ int main(int argc, char** argv) {
   for (const std::string& path : traces) {
     coldbench::Trace trace = coldbench::Trace::read(path);
     for (unsigned percent : percents) {
-      auto frames = static_cast<std::uint32_t>(std::uint64_t{trace.pages} * percent / 100);
+      auto frames = static_cast<std::uint32_t>(std::uint64_t{trace.pages} * percent / 100 + 1);
       std::printf(
           "\n%s at %u %%: %u pages, %zu touches\n\n| policy | loads | of belady | put back | looked at |\n"
           "|---|---:|---:|---:|---:|\n",

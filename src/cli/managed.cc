@@ -21,9 +21,10 @@ namespace {
 namespace fs = std::filesystem;
 using runtime::ControlPage;
 
-// The descriptor of the statistics page, held by one of the engine's threads. "" when there is none.
-std::string find_stats_file(long pid, bool* denied) {
+// The descriptors of statistics pages, held by one of the engine's threads.
+std::vector<std::string> find_stats_files(long pid, bool* denied) {
   std::error_code error;
+  std::vector<std::string> found;
   std::string wanted = fmt::format("/memfd:{} (deleted)", os::kStatsFileName);
   for (const auto& thread : fs::directory_iterator(fmt::format("/proc/{}/task", pid), error)) {
     fs::directory_iterator descriptors(thread.path() / "fd", error);
@@ -32,10 +33,22 @@ std::string find_stats_file(long pid, bool* denied) {
       continue;
     }
     for (const auto& descriptor : descriptors) {
-      if (fs::read_symlink(descriptor.path(), error).string() == wanted) return descriptor.path().string();
+      if (fs::read_symlink(descriptor.path(), error).string() == wanted)
+        found.push_back(descriptor.path().string());
     }
   }
-  return "";
+  return found;
+}
+
+void* map_page(const std::string& path, bool writable) {
+  int fd = open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+  if (fd < 0) return nullptr;
+  int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+  void* page = mmap(nullptr, os::kStatsFileBytes, protection, MAP_SHARED, fd, 0);
+  int error = errno;
+  close(fd);
+  errno = error;
+  return page == MAP_FAILED ? nullptr : page;
 }
 
 }  // namespace
@@ -46,23 +59,29 @@ Managed::Managed(long pid, bool to_order) : pid_(pid) {
     return;
   }
   bool denied = false;
-  std::string path = find_stats_file(pid, &denied);
-  if (path.empty()) {
+  std::vector<std::string> paths = find_stats_files(pid, &denied);
+  if (paths.empty()) {
     problem_ = denied ? fmt::format("process {} is another user's: run this as that user", pid)
                       : fmt::format("process {} is not managed: start it with coldpress run", pid);
     return;
   }
-  int fd = open(path.c_str(), (to_order ? O_RDWR : O_RDONLY) | O_CLOEXEC);
-  int protection = to_order ? PROT_READ | PROT_WRITE : PROT_READ;
-  void* page = fd < 0 ? MAP_FAILED : mmap(nullptr, os::kStatsFileBytes, protection, MAP_SHARED, fd, 0);
-  int error = errno;
-  if (fd >= 0) close(fd);
-  if (page == MAP_FAILED) {
-    problem_ = fmt::format("the counters of process {} can not be read: {}", pid, std::strerror(error));
-    return;
+  for (const std::string& path : paths) {
+    void* page = map_page(path, to_order);
+    if (page == nullptr) continue;
+    // A forked child may still hold its parent's. (Its number is another where it counts processes itself.)
+    bool its_own = static_cast<memgroup::Stats*>(page)->pid.load() == static_cast<std::uint64_t>(pid);
+    if (page_ != nullptr && !its_own) {
+      munmap(page, os::kStatsFileBytes);
+      continue;
+    }
+    if (page_ != nullptr) munmap(page_, os::kStatsFileBytes);
+    page_ = page;
+    path_ = path;
+    if (its_own) break;
   }
-  page_ = page;
-  if (stats().magic.load() != memgroup::Stats::kMagic) {
+  if (page_ == nullptr) {
+    problem_ = fmt::format("the counters of process {} can not be read: {}", pid, std::strerror(errno));
+  } else if (stats().magic.load() != memgroup::Stats::kMagic) {
     problem_ = fmt::format(
         "process {} is managed by another version of coldpress: use the tool of that version", pid);
   }
@@ -78,41 +97,49 @@ ControlPage& Managed::control() const {
 
 std::string Managed::order(runtime::Order order, const std::string& text, std::uint64_t argument,
                            unsigned timeout_s) {
-  constexpr std::int64_t kLook = 2'000'000, kSecond = 1'000'000'000;
+  using Turn = ControlPage::Turn;
+  constexpr std::int64_t kLook = 2'000'000, kSecond = 1'000'000'000, kNoticed = 10 * kSecond;
   ControlPage& page = control();
   if (text.size() >= sizeof page.text) return "that is too long";
-  std::int64_t until = sync::now_ns() + std::int64_t{timeout_s} * kSecond;
-  std::uint32_t idle = ControlPage::kIdle;
-  while (!page.state.compare_exchange_strong(idle, ControlPage::kTaken)) {
-    // Another tool's turn, unless it has died.
-    std::uint32_t other = page.tool.load();
-    if (other != 0 && kill(static_cast<pid_t>(other), 0) != 0 && errno == ESRCH) {
-      page.state.compare_exchange_strong(idle, ControlPage::kIdle);
-    }
-    if (sync::now_ns() > until) return fmt::format("process {} is busy with another order", pid_);
+  std::int64_t begun = sync::now_ns();
+  Turn mine;
+  for (;;) {
+    Turn turn = Turn::of(page.turn.load());
+    bool left =
+        turn.state == ControlPage::kIdle || (turn.state != ControlPage::kRunning &&
+                                             kill(static_cast<pid_t>(turn.tool), 0) != 0 && errno == ESRCH);
+    mine = {ControlPage::kTaken, turn.ticket + 1, static_cast<std::uint32_t>(getpid())};
+    if (left && page.pass(turn, mine)) break;
+    if (sync::now_ns() - begun > kNoticed) return fmt::format("process {} is busy with another order", pid_);
     sync::sleep_ns(kLook);
-    idle = ControlPage::kIdle;
   }
-  page.tool.store(static_cast<std::uint32_t>(getpid()));
   page.order = order;
   page.argument = argument;
   std::memcpy(page.text, text.c_str(), text.size() + 1);
-  page.state.store(ControlPage::kPosted, sync::kRelease);
-  while (page.state.load(sync::kAcquire) != ControlPage::kDone) {
-    if (kill(static_cast<pid_t>(pid_), 0) != 0 && errno == ESRCH) {
-      return fmt::format("process {} has ended meanwhile", pid_);
-    }
-    std::uint32_t posted = ControlPage::kPosted;
-    // Nobody looks: taken back, unless it was done this very moment.
-    if (sync::now_ns() > until && page.state.compare_exchange_strong(posted, ControlPage::kIdle)) {
+  page.pass(mine, mine.in(ControlPage::kPosted));
+  begun = sync::now_ns();
+  for (;;) {
+    Turn turn = Turn::of(page.turn.load(sync::kAcquire));
+    if (turn.state == ControlPage::kDone && turn.ticket == (mine.ticket & 0xffffff)) break;
+    if (has_ended()) return fmt::format("process {} has ended, or begun another program, meanwhile", pid_);
+    std::int64_t waited = sync::now_ns() - begun;
+    // Nobody looks: taken back, unless it is looked at this very moment.
+    if (waited > kNoticed && page.pass(mine.in(ControlPage::kPosted), mine.in(ControlPage::kIdle))) {
       return fmt::format("process {} does not answer: is it stopped?", pid_);
     }
+    if (waited > std::int64_t{timeout_s} * kSecond) return fmt::format("process {} is still at it", pid_);
     sync::sleep_ns(kLook);
   }
   std::string answer =
       page.good != 0 ? "" : std::string(page.answer, strnlen(page.answer, sizeof page.answer));
-  page.state.store(ControlPage::kIdle);
+  page.pass(mine.in(ControlPage::kDone), mine.in(ControlPage::kIdle));
   return answer;
+}
+
+// Nobody holds the page any more.
+bool Managed::has_ended() const {
+  std::error_code error;
+  return fs::read_symlink(path_, error).string().find(os::kStatsFileName) == std::string::npos;
 }
 
 std::vector<long> managed_processes() {
@@ -124,7 +151,7 @@ std::vector<long> managed_processes() {
     auto [end, bad] = std::from_chars(name.data(), name.data() + name.size(), pid);
     bool denied = false;
     if (bad != std::errc{} || end != name.data() + name.size()) continue;
-    if (!find_stats_file(pid, &denied).empty()) found.push_back(pid);
+    if (!find_stats_files(pid, &denied).empty()) found.push_back(pid);
   }
   std::sort(found.begin(), found.end());
   return found;

@@ -27,9 +27,11 @@ class Managed {
 
  private:
   runtime::ControlPage& control() const;
+  bool has_ended() const;
 
   long pid_;
   void* page_ = nullptr;
+  std::string path_;  // of the page, in /proc
   std::string problem_;
 };
 

@@ -30,10 +30,10 @@ int give(long pid, runtime::Order order, const std::string& text, std::uint64_t 
 
 // The engine's working directory is not the tool's.
 std::string absolute_spec(const std::string& text) {
-  if (text.starts_with("ram:")) return text;
+  if (text.empty() || text[0] == ',' || text.starts_with("ram:")) return text;
   std::size_t comma = text.find(',');
   std::string rest = comma == std::string::npos ? "" : text.substr(comma);
-  return std::filesystem::absolute(text.substr(0, comma)).string() + rest;
+  return std::filesystem::absolute(text.substr(0, comma)).lexically_normal().string() + rest;
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -51,7 +52,7 @@ std::string add_swap(const std::string& text, runtime::Config& config) {
     if (!problem.view().empty()) return std::string(problem.view());
     path = spec.path;
   }
-  if (!path.empty()) path = std::filesystem::absolute(path).string();
+  if (!path.empty()) path = std::filesystem::absolute(path).lexically_normal().string();
   if (path.size() >= sizeof spec.path) return "--swap: the path is too long: " + path;
   std::memcpy(spec.path, path.c_str(), path.size() + 1);
   config.swap[config.swap_count++] = spec;
@@ -61,6 +62,9 @@ std::string add_swap(const std::string& text, runtime::Config& config) {
 std::string add_all_swap(const RunOptions& options, runtime::Config& config) {
   if (options.swap.empty()) return add_swap("auto", config);
   for (const std::string& text : options.swap) {
+    if (text == "auto" && std::count(options.swap.begin(), options.swap.end(), "auto") > 1) {
+      return "--swap auto: once is enough";
+    }
     if (text == "none" && options.swap.size() > 1) return "--swap none does not go with other devices";
     if (text == "none") continue;
     if (std::string problem = add_swap(text, config); !problem.empty()) return problem;

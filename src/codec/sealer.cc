@@ -5,6 +5,8 @@
 
 #include <cstring>
 
+#include "base/check.h"
+
 namespace coldpress::codec {
 namespace {
 
@@ -39,7 +41,8 @@ void Sealer::init(const std::byte* key) {
   std::memcpy(key_, key, kKeyBytes);
   by_processor_ = has_aes_instructions();
   if (by_processor_) {
-    crypto_aead_aes256gcm_beforenm(reinterpret_cast<crypto_aead_aes256gcm_state*>(state_), raw(key));
+    auto* state = reinterpret_cast<crypto_aead_aes256gcm_state*>(state_);
+    COLDPRESS_CHECK(crypto_aead_aes256gcm_beforenm(state, raw(key)) == 0);
   }
 }
 
@@ -50,14 +53,16 @@ void Sealer::wipe(std::byte* key, std::size_t bytes) {
 
 void Sealer::seal(std::byte* data, std::size_t bytes, Nonce nonce, std::byte* tag) const {
   NonceBytes number(nonce);
+  int failed;
   if (by_processor_) {
-    crypto_aead_aes256gcm_encrypt_detached_afternm(
+    failed = crypto_aead_aes256gcm_encrypt_detached_afternm(
         raw(data), raw(tag), nullptr, raw(data), bytes, nullptr, 0, nullptr, number.bytes,
         reinterpret_cast<const crypto_aead_aes256gcm_state*>(state_));
   } else {
-    crypto_aead_chacha20poly1305_ietf_encrypt_detached(raw(data), raw(tag), nullptr, raw(data), bytes,
-                                                       nullptr, 0, nullptr, number.bytes, raw(key_));
+    failed = crypto_aead_chacha20poly1305_ietf_encrypt_detached(
+        raw(data), raw(tag), nullptr, raw(data), bytes, nullptr, 0, nullptr, number.bytes, raw(key_));
   }
+  COLDPRESS_CHECK(failed == 0);  // or it would leave as it is
 }
 
 bool Sealer::open(std::byte* data, std::size_t bytes, Nonce nonce, const std::byte* tag) const {

@@ -36,11 +36,13 @@ namespace coldpress::memgroup {
   X(reject_compress_fail) /* stores that found no memory */                              \
   X(decompress_fail)      /* pages lost to a damaged object: poisoned */                 \
   X(written_back_pages)                                                                  \
-  X(swap_read_fail)       /* pages that a swap device could not give back: poisoned */   \
-  X(swap_write_fail)      /* pages that a swap device refused: kept in memory */         \
-  X(pool_compacted_pages) /* pages of the pool that compaction gave back */              \
-  X(limit_exceeded)       /* times that compression could not hold the limit */          \
-  X(direct_reclaim)       /* faults that had to reclaim first */                         \
+  X(swap_read_fail)         /* pages that a swap device could not give back: poisoned */ \
+  X(swap_write_fail)        /* pages that a swap device refused: kept in memory */       \
+  X(recompressed_pages)     /* pages in the pool that were packed harder */              \
+  X(recompress_saved_bytes) /* what that has saved, summed */                            \
+  X(pool_compacted_pages)   /* pages of the pool that compaction gave back */            \
+  X(limit_exceeded)         /* times that compression could not hold the limit */        \
+  X(direct_reclaim)         /* faults that had to reclaim first */                       \
   X(forks)                                                                               \
   X(fork_torn)       /* forks whose child was filled by the parent and started afresh */ \
   X(layout_messages) /* munmap, mremap, madvise and fork seen */                         \

@@ -95,7 +95,7 @@ Text parse_swap(std::string_view text, SwapSpec& spec) {
   if (name.starts_with("ram:")) {
     spec.kind = SwapSpec::Kind::kRam;
     size_of(name.substr(4));
-    name = {};
+    name = name.substr(name.size());
   } else if (name.empty()) {
     problem << "--swap needs a path, ram:SIZE, auto or none";
   }

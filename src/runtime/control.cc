@@ -26,39 +26,52 @@ ControlPage& Engine::control() const {
   return *reinterpret_cast<ControlPage*>(reinterpret_cast<std::byte*>(stats_) + ControlPage::kOffset);
 }
 
+bool Engine::order_waits() const {
+  return ControlPage::Turn::of(control().turn.load(sync::kRelaxed)).state == ControlPage::kPosted;
+}
+
 void Engine::look_for_order() {
   ControlPage& page = control();
-  if (page.state.load(sync::kAcquire) != ControlPage::kPosted) return;
-  // A copy: the other side could still write.
-  Order order = page.order;
-  char text[sizeof page.text];
-  std::memcpy(text, page.text, sizeof text);
-  text[sizeof text - 1] = 0;
-  Text answer;
-  bool done = true;
-  switch (order) {
-    case Order::kSet:
-      set(text, answer);
-      break;
-    case Order::kReclaim:
-      done = reclaim_some(page.argument, answer);
-      break;
-    case Order::kSwapOn:
-      swap_on(text, answer);
-      break;
-    case Order::kSwapOff:
-      done = swap_off(text, answer);
-      break;
-    default:
-      answer << "this version does not know that order";
+  ControlPage::Turn turn = ControlPage::Turn::of(page.turn.load(sync::kAcquire));
+  if (turn.state == ControlPage::kPosted) {
+    if (!page.pass(turn, turn.in(ControlPage::kRunning))) return;
+    reclaim_goal_ = -1;
+    order_begun_ns_ = sync::now_ns();
+    std::memcpy(order_text_, page.text, sizeof order_text_);  // a copy: the other side could still write
+    order_text_[sizeof order_text_ - 1] = 0;
+  } else if (turn.state != ControlPage::kRunning) {
+    return;
   }
-  if (!done) return;  // goes on at the next tick
+  Text answer;
+  if (!follow_order(page.order, page.argument, answer)) return;  // goes on at the next tick
+  refresh_gauges();
   std::size_t length = std::min(answer.view().size(), sizeof page.answer - 1);
   std::memcpy(page.answer, answer.view().data(), length);
   page.answer[length] = 0;
   page.good = length == 0 ? 1 : 0;
-  reclaim_goal_ = -1;
-  page.state.store(ControlPage::kDone, sync::kRelease);
+  page.pass(turn.in(ControlPage::kRunning), turn.in(ControlPage::kDone));
+}
+
+// false: not done yet.
+bool Engine::follow_order(Order order, std::uint64_t argument, Text& answer) {
+  if (activation_failed_) {
+    answer << "the engine could not become active in this process: it runs without a limit";
+    return true;
+  }
+  switch (order) {
+    case Order::kSet:
+      set(order_text_, answer);
+      return true;
+    case Order::kReclaim:
+      return reclaim_some(argument, answer);
+    case Order::kSwapOn:
+      swap_on(order_text_, answer);
+      return true;
+    case Order::kSwapOff:
+      return swap_off(order_text_, answer);
+  }
+  answer << "this version does not know that order";
+  return true;
 }
 
 void Engine::set(std::string_view text, Text& answer) {
@@ -77,7 +90,10 @@ void Engine::set(std::string_view text, Text& answer) {
     config_.max_pool_percent = static_cast<std::uint32_t>(number);
     space_.set_pool_share(config_.max_pool_percent);
   } else if (key == "writeback" && parse_count(value, 1, number)) {
-    space_.set_writeback(number == 1);
+    config_.writeback = number == 1;
+    space_.set_writeback(config_.writeback);
+  } else if (key == "recompress_percent" && parse_count(value, 100, number)) {
+    space_.set_recompress_share(static_cast<std::uint32_t>(number));
   } else if (key == "codec") {
     auto choice = codec::parse_choice(value);
     if (!choice) {
@@ -88,17 +104,17 @@ void Engine::set(std::string_view text, Text& answer) {
     space_.zswap().set_codec(*choice);
   } else {
     answer << text
-           << " can not be set: limit=SIZE, max_pool_percent=0..100, writeback=0|1, codec=lz4|zstd[:LEVEL]";
+           << " can not be set: limit=SIZE, max_pool_percent=0..100, writeback=0|1, "
+              "recompress_percent=0..100, codec=lz4|zstd[:LEVEL]";
   }
 }
 
 // false: not done yet.
 bool Engine::reclaim_some(std::uint64_t bytes, Text& answer) {
-  if (!active_.load()) {
-    if (auto status = activate(); !status) {
-      answer << status.error().text.view();
-      return true;
-    }
+  constexpr std::int64_t kPatienceNs = 60'000'000'000;
+  if (!active_.load() && !try_to_activate()) {
+    answer << "the engine could not become active";
+    return true;
   }
   refresh_usage();
   if (mode_ == Mode::kProcess) adopt_everything();
@@ -109,7 +125,7 @@ bool Engine::reclaim_some(std::uint64_t bytes, Text& answer) {
   }
   bool possible = space_.reclaim_to(reclaim_goal_, monitor_worker_);
   if (group_.usage() <= reclaim_goal_) return true;
-  if (possible) return false;
+  if (possible && sync::now_ns() - order_begun_ns_ < kPatienceNs) return false;
   answer << "not all of it: ";
   answer.bytes(static_cast<std::uint64_t>(group_.usage() - reclaim_goal_) << kPageShift)
       << " more can not be reclaimed now";
@@ -120,28 +136,28 @@ void Engine::swap_on(std::string_view text, Text& answer) {
   SwapSpec spec;
   if (Text problem = parse_swap(text, spec); !problem.view().empty()) {
     answer = problem;
-  } else if (!active_.load()) {
-    // Attached when the engine becomes active.
-    if (auto status = devices_.open_one(spec); !status) answer = status.error().text;
-  } else if (auto status = devices_.open_one(spec); !status) {
+  } else if (auto status = devices_.add_one(spec, active_.load() ? &space_ : nullptr); !status) {
     answer = status.error().text;
-  } else {
-    devices_.attach_new(space_);
   }
 }
 
 bool Engine::swap_off(std::string_view name, Text& answer) {
   using SwapOff = vm::Space::SwapOff;
+  if (devices_.close_unused(name)) return true;
   std::size_t area = devices_.find(name);
   if (area == swap::kMaxAreas || !active_.load()) {
     answer << name << " is not a swap device of this process (a path as it was given, auto or ram)";
     return true;
   }
-  switch (space_.swap_off(area, monitor_worker_)) {
+  if (devices_.fork_pending()) return false;  // the child is still to get what lies there
+  bool goes_on = swapping_off_ == area;
+  swapping_off_ = swap::kMaxAreas;
+  switch (space_.swap_off(area, goes_on, monitor_worker_)) {
     case SwapOff::kDone:
       devices_.forget(area);
       return true;
-    case SwapOff::kInterrupted:
+    case SwapOff::kGoesOn:
+      swapping_off_ = area;
       return false;
     case SwapOff::kNoMemory:
       answer << "ENOMEM: what lies on " << name << " does not fit under the limit: raise it (coldpress set)";

@@ -3,11 +3,16 @@
 // They lie beside the statistics, in the second half of the same page (os/linux/stats_file.h), so whoever may
 // map it may write them: the kernel's own check of /proc/PID/task/TID/fd. One order at a time:
 //
-//   kIdle -> kTaken   by the tool (compare and swap), which then says who it is and what it wants
-//   kTaken -> kPosted the engine's monitor looks for it at every tick: 50 ms at most
-//   kPosted -> kDone  by the monitor, with an answer; the tool reads it and lets the place go
+// One word says whose turn it is: state, a ticket that counts up, and the tool's process id. It changes by
+// compare and swap only, so neither side acts on what the other has left meanwhile.
 //
-// A tool that has died leaves its place to the next one, which sees that `tool` is no process any more.
+//   kIdle -> kTaken      by a tool, which then writes what it wants
+//   kTaken -> kPosted    by the same tool. It may take back what nobody looks at (-> kIdle)
+//   kPosted -> kRunning  by the engine's monitor, which looks at every tick: 50 ms at most
+//   kRunning -> kDone    by the monitor, with an answer
+//   kDone -> kIdle       by the tool, which has read it
+//
+// The place of a tool that has died is taken by the next one, unless its order is running.
 // Thread safety: as the states say.
 #pragma once
 
@@ -27,10 +32,29 @@ enum class Order : std::uint32_t {
 
 struct ControlPage {
   static constexpr std::size_t kOffset = 2048;
-  enum State : std::uint32_t { kIdle, kTaken, kPosted, kDone };
+  enum State : std::uint8_t { kIdle, kTaken, kPosted, kRunning, kDone };
 
-  sync::Atomic<std::uint32_t> state;
-  sync::Atomic<std::uint32_t> tool;  // process id
+  struct Turn {
+    State state = kIdle;
+    std::uint32_t ticket = 0;  // 24 bits
+    std::uint32_t tool = 0;    // process id
+
+    static Turn of(std::uint64_t word) {
+      return {static_cast<State>(word & 0xff), static_cast<std::uint32_t>(word >> 8 & 0xffffff),
+              static_cast<std::uint32_t>(word >> 32)};
+    }
+    std::uint64_t word() const {
+      return std::uint64_t{state} | std::uint64_t{ticket & 0xffffff} << 8 | std::uint64_t{tool} << 32;
+    }
+    Turn in(State next) const { return {next, ticket, tool}; }
+  };
+  // From `from`, if it is that still, to `to`.
+  bool pass(Turn from, Turn to) {
+    std::uint64_t expected = from.word();
+    return turn.compare_exchange_strong(expected, to.word());
+  }
+
+  sync::Atomic<std::uint64_t> turn;
   Order order;
   std::uint32_t good;  // the answer
   std::uint64_t argument;

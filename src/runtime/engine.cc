@@ -24,11 +24,18 @@ std::uint32_t frames_for(std::uint64_t limit_bytes) {
   return static_cast<std::uint32_t>(frames / swap::kGroupFrames * swap::kGroupFrames);
 }
 
+// For the pool as large as the machine, tables of the pool, which grow with it, and all others.
+std::uint64_t address_space_bytes() {
+  std::uint64_t machine = os::physical_memory_bytes();
+  return bytes_to_pages(machine + machine / 32 + kTableBytes) << kPageShift;
+}
+
 }  // namespace
 
 Result<Engine*> Engine::create(const Config& config, Mode mode, PageRange image) {
   os::EngineMemory memory;
-  if (auto status = memory.init(os::physical_memory_bytes() + kTableBytes); !status) return status.error();
+  if (auto status = memory.init(address_space_bytes()); !status)
+    return status.error();
   void* place = memory.allocate(sizeof(Engine), "coldpress-engine");
   if (place == nullptr) {
     memory.destroy();
@@ -149,11 +156,17 @@ Status Engine::activate() {
                            .max_slots = kMaxSlots,
                            .max_leaves = kMaxLeaves,
                            .max_pool_percent = config_.max_pool_percent};
+  space_.set_writeback(config_.writeback);
   if (!space_.init(memory_, mmu_, group_, options)) return no_memory();
   space_.set_fork_handler(this);
   space_.set_usage_source(this);
   space_.offer_swap(devices_.attach(space_));
   if (!make_worker(monitor_worker_)) return no_memory();
+  constexpr codec::Choice kDense{codec::Kind::kZstd, 1};
+  std::size_t dense_bytes = codec::Codec::workspace_bytes(kDense);
+  auto* dense = static_cast<std::byte*>(memory_.allocate(dense_bytes, "coldpress-worker"));
+  if (dense == nullptr || !dense_codec_.init(kDense, dense, dense_bytes)) return no_memory();
+  monitor_worker_.store.dense = &dense_codec_;
   monitor_worker_.background = true;
   monitor_worker_.devices = true;
   for (auto& worker : spare_workers_) {
@@ -177,10 +190,10 @@ Status Engine::activate() {
     server_threads_[i].argument = &servers_[i];
     server_threads_[i].cpu = pin ? cpus[i] : -1;
   }
-  active_.store(true);
   if (!start_servers()) {
     return Error{Text() << "can not start a thread: raise the limit on processes (ulimit -u)"};
   }
+  active_.store(true);
   return Done{};
 }
 

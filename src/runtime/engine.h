@@ -92,6 +92,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   Status start();
   Status open_all(int main_fd, bool keep_staging);
   Status activate();
+  bool try_to_activate();
   bool start_servers();
   bool make_worker(vm::Worker& worker);
   bool start_engine_thread(sync::Thread& thread, void (*entry)(void*), const char* name);
@@ -110,7 +111,9 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   void adopt_everything();
   // control.cc; by the monitor, inside the gate
   ControlPage& control() const;
+  bool order_waits() const;
   void look_for_order();
+  bool follow_order(Order order, std::uint64_t argument, Text& answer);
   void set(std::string_view text, Text& answer);
   bool reclaim_some(std::uint64_t bytes, Text& answer);
   void swap_on(std::string_view text, Text& answer);
@@ -147,6 +150,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   std::size_t server_count_ = 0;
   bool restart_servers_ = false;  // in the child of a fork: by the monitor, whose file table they share
   vm::Worker monitor_worker_;
+  codec::Codec dense_codec_;
   vm::Worker server_workers_[kMaxServers];
   vm::Worker spare_workers_[kSpareWorkers];
   sync::Atomic<std::uint32_t> spare_free_{0};  // bit mask
@@ -157,7 +161,12 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   std::uint64_t* thread_blocks_ = nullptr;
   sync::Atomic<std::int64_t> usage_read_at_{0};
   std::int64_t adopted_at_ = 0;
-  std::int64_t reclaim_goal_ = -1;  // of an order under way, in pages
+  // Of an order under way.
+  std::int64_t reclaim_goal_ = -1;  // in pages
+  std::int64_t order_begun_ns_ = 0;
+  char order_text_[sizeof ControlPage::text] = {};
+  std::size_t swapping_off_ = swap::kMaxAreas;
+  bool activation_failed_ = false;
 
   // One request at a time.
   sync::Mutex ask_mutex_;

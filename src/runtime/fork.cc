@@ -136,7 +136,7 @@ void Engine::on_fork(int child, bool calm, vm::Worker& worker) {
 
 void Engine::serve_child(int child, int socket, bool calm, vm::Worker& worker) {
   bool taken_over = false,
-       fill = !calm || socket < 0 || !os::send_byte(socket, kHere, child) || !devices_.send(socket, space_);
+       fill = !calm || socket < 0 || !os::send_byte(socket, kHere, child) || !devices_.send(socket);
   os::Userfault of_child;
   of_child.adopt(child, true);
   std::int64_t deadline = sync::now_ns() + kPatienceNs;
@@ -180,10 +180,12 @@ void Engine::after_fork_in_child() {
     os::sys_close(fork_sockets_[0]);
     // kFilled, or nobody there: its memory is complete.
     if (os::receive_byte(socket, 2 * kPatienceNs, &main_fd) != kHere) main_fd = -1;
-    if (main_fd >= 0 && !devices_.receive(socket, kPatienceNs)) whole = false;
+    bool received = main_fd >= 0 && devices_.receive(socket, kPatienceNs);
+    whole = whole && received;
     // Two forks at once, one of them past the C library, could have swapped their messages.
     if (main_fd >= 0) whole = whole && mmu_.belongs_to_this_process(main_fd);
     if (main_fd >= 0 && !os::send_byte(socket, whole ? kWhole : kTorn)) whole = false;
+    if (received && !whole) devices_.give_up_received();
     if (main_fd >= 0 && !whole) {
       os::receive_byte(socket, 60 * kPatienceNs);  // kFilled
       os::sys_close(main_fd);
@@ -200,6 +202,7 @@ void Engine::start_afresh(int main_fd) {
   bool inherit = main_fd >= 0;
   Config config = config_;
   if (!inherit) {
+    devices_.unmap();
     os::EngineMemory memory = memory_;
     memory.reset(this + 1);
     PageRange image = image_;
@@ -246,8 +249,7 @@ void Engine::start_afresh(int main_fd) {
   COLDPRESS_GAUGES(COLDPRESS_ZERO)
 #undef COLDPRESS_ZERO
   stats_->limit_bytes.store(config.limit_bytes);
-  control().state.store(ControlPage::kIdle);  // an order to the parent is not one to its child
-  reclaim_goal_ = -1;
+  control().turn.store(0);  // an order to the parent is not one to its child
   if (inherit) {
     stats_->stored_pages.store(gauges[0]);
     stats_->same_filled_pages.store(gauges[1]);

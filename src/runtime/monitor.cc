@@ -83,23 +83,31 @@ void Engine::monitor() {
 
 void Engine::watch() {
   refresh_usage();
-  if (active_.load()) devices_.check_children(space_);
+  if (active_.load()) {
+    devices_.check_children(space_);
+    space_.tidy_devices(monitor_worker_);
+  }
   if (group_.usage() > group_.high()) {
-    if (!active_.load()) {
-      if (auto status = activate(); !status) {
-        // Better unmanaged and whole than half managed; said once, since this state does not end.
-        report(status.error().text);
-        group_.init(~std::uint64_t{0} >> 14, stats_);
-        return;
-      }
-    }
+    if (!active_.load() && !try_to_activate()) return;
     if (mode_ == Mode::kProcess) adopt_everything();
     space_.reclaim_to(group_.low(), monitor_worker_);
     // A program that outgrew reclaim natively did so in ranges that are new: look again at once.
     if (mode_ == Mode::kProcess && group_.usage() > group_.high()) adopt_everything();
   }
+  if (active_.load()) space_.recompress_some(monitor_worker_);
   look_for_order();
   refresh_gauges();
+}
+
+// Better unmanaged and whole than half managed; said once, since this state does not end.
+bool Engine::try_to_activate() {
+  if (activation_failed_) return false;
+  if (auto status = activate(); !status) {
+    activation_failed_ = true;
+    report(status.error().text);
+    group_.set_limit(~std::uint64_t{0} >> 14);
+  }
+  return !activation_failed_;
 }
 
 // Time until the program could have filled what is left below the high mark.
@@ -117,7 +125,8 @@ void Engine::refresh_usage() {
 }
 
 bool Engine::keep_going() {
-  if (gate_.closed() || stopping_.load(sync::kRelaxed) || request_.load(sync::kRelaxed) != Request::kNone) {
+  if (gate_.closed() || stopping_.load(sync::kRelaxed) || request_.load(sync::kRelaxed) != Request::kNone ||
+      order_waits()) {
     return false;
   }
   if (mode_ == Mode::kProcess && sync::now_ns() - usage_read_at_.load(sync::kRelaxed) > kMillisecond) {

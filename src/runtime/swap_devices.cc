@@ -14,19 +14,31 @@ namespace coldpress::runtime {
 namespace {
 
 constexpr char kFirstFile = 'A', kPin = 'p', kLast = 'z';
-constexpr char kAutomatic[] = "auto";
+constexpr char kAutomatic[] = "auto", kMemory[] = "ram";
 constexpr std::uint64_t kMinAutomaticBytes = std::uint64_t{16} << 20;
 
 }  // namespace
 
-SwapDevices::File* SwapDevices::free_file() {
-  for (File& file : files_) {
-    if (!file.open) return &file;
+template <typename Kind, std::size_t kCount>
+Kind* SwapDevices::unused(Kind (&devices)[kCount]) {
+  for (Kind& device : devices) {
+    if (!device.open) return &device;
   }
   return nullptr;
 }
 
+template <typename Visit>
+void SwapDevices::for_each(Visit visit) {
+  for (File& file : files_) {
+    if (file.open) visit(file);
+  }
+  for (Ram& ram : rams_) {
+    if (ram.open) visit(ram);
+  }
+}
+
 Status SwapDevices::open(const Config& config, bool must) {
+  sync::MutexLock lock(mutex_);
   for (std::size_t i = 0; i < config.swap_count; ++i) {
     const SwapSpec& spec = config.swap[i];
     if (spec.kind == SwapSpec::Kind::kAuto) {
@@ -39,87 +51,117 @@ Status SwapDevices::open(const Config& config, bool must) {
 }
 
 Status SwapDevices::open_one(const SwapSpec& spec) {
+  auto note = [&](Device& device, const char* name) {
+    device.open = true;
+    device.inherited = false;
+    device.area = swap::kMaxAreas;
+    device.priority = spec.priority;
+    std::memset(device.name, 0, sizeof device.name);
+    std::memcpy(device.name, name, std::strlen(name));
+  };
   if (spec.kind == SwapSpec::Kind::kRam) {
-    auto* ram = std::find_if(std::begin(rams_), std::end(rams_), [](const Ram& r) { return !r.open; });
-    if (ram == std::end(rams_)) return Error{Text() << "too many swap devices in memory"};
+    Ram* ram = unused(rams_);
+    if (ram == nullptr) return Error{Text() << "too many swap devices in memory"};
     if (auto status = ram->device.open(spec.bytes); !status) return status.error();
-    ram->open = true;
-    ram->area = swap::kMaxAreas;
-    ram->priority = spec.priority;
+    note(*ram, kMemory);
     return Done{};
   }
-  File* file = free_file();
+  File* file = unused(files_);
   if (file == nullptr) return Error{Text() << "too many swap devices"};
   if (auto status = file->device.open(spec.path, spec.bytes); !status) return status.error();
-  file->open = true;
-  file->area = swap::kMaxAreas;
-  file->priority = spec.priority;
-  std::memcpy(file->name, spec.path, sizeof file->name);
+  note(*file, spec.path);
   return Done{};
 }
 
-std::size_t SwapDevices::add(vm::Space& space, os::BlockDevice& device, int priority, bool sealed) {
+bool SwapDevices::attach_one(vm::Space& space, Device& device, os::BlockDevice& blocks, bool sealed) {
   std::byte key[codec::Sealer::kKeyBytes];
-  if (sealed && !os::random_bytes(key, sizeof key)) return swap::kMaxAreas;
-  std::size_t area = space.devices().add_area(device, priority, sealed ? key : nullptr);
+  if (sealed && !os::random_bytes(key, sizeof key)) return false;
+  device.area = space.devices().add_area(blocks, device.priority, sealed ? key : nullptr);
   codec::Sealer::wipe(key, sizeof key);
-  return area;
+  return device.area < swap::kMaxAreas;
+}
+
+// false: there was no room for one; it is closed.
+bool SwapDevices::attach_new(vm::Space& space) {
+  bool all = true;
+  auto attach = [&](auto& device, bool sealed) {
+    if (!device.open || device.area < swap::kMaxAreas) return;
+    if (attach_one(space, device, device.device, sealed)) return;
+    device.device.close();
+    device.open = all = false;
+  };
+  for (File& file : files_) attach(file, true);
+  for (Ram& ram : rams_) attach(ram, false);
+  return all;
 }
 
 bool SwapDevices::attach(vm::Space& space) {
+  sync::MutexLock lock(mutex_);
   attach_new(space);
   return directory_ >= 0;
 }
 
-void SwapDevices::attach_new(vm::Space& space) {
-  for (File& file : files_) {
-    if (file.open && file.area == swap::kMaxAreas) file.area = add(space, file.device, file.priority, true);
+Status SwapDevices::add_one(const SwapSpec& spec, vm::Space* space) {
+  sync::MutexLock lock(mutex_);
+  if (auto status = open_one(spec); !status) return status.error();
+  if (space != nullptr && !attach_new(*space)) {
+    return Error{Text() << "no room in the tables for another swap device of that size"};
   }
-  for (Ram& ram : rams_) {
-    if (ram.open && ram.area == swap::kMaxAreas) ram.area = add(space, ram.device, ram.priority, false);
-  }
+  return Done{};
 }
 
-std::size_t SwapDevices::find(std::string_view name) const {
-  for (const File& file : files_) {
-    if (file.open && name == file.name) return file.area;
-  }
-  for (const Ram& ram : rams_) {
-    if (ram.open && name == "ram") return ram.area;
-  }
-  return swap::kMaxAreas;
+bool SwapDevices::close_unused(std::string_view name) {
+  bool closed = false;
+  sync::MutexLock lock(mutex_);
+  for_each([&](auto& device) {
+    if (name != device.name || device.area < swap::kMaxAreas) return;
+    device.device.close();
+    device.open = false;
+    closed = true;
+  });
+  return closed;
+}
+
+std::size_t SwapDevices::find(std::string_view name) {
+  std::size_t area = swap::kMaxAreas;
+  sync::MutexLock lock(mutex_);
+  for_each([&](const auto& device) {
+    if (name == device.name && !device.inherited) area = device.area;
+  });
+  return area;
 }
 
 void SwapDevices::forget(std::size_t area) {
-  for (File& file : files_) {
-    if (!file.open || file.area != area) continue;
-    file.device.close();
-    file.open = false;
-  }
-  for (Ram& ram : rams_) {
-    if (!ram.open || ram.area != area) continue;
-    ram.device.close();
-    ram.open = false;
-  }
+  sync::MutexLock lock(mutex_);
+  for_each([&](auto& device) {
+    if (device.area != area) return;
+    device.device.close();
+    device.open = false;
+  });
 }
 
 bool SwapDevices::make_automatic(const Config& config, vm::Space& space) {
+  sync::MutexLock lock(mutex_);
   if (directory_ < 0) return false;
   int directory = std::exchange(directory_, -1);
   Text problem;
-  std::uint64_t bytes = config.limit_bytes * 4;
-  File* file = free_file();
-  bytes = std::min(bytes, os::free_space_bytes(directory) / 2);
+  std::uint64_t bytes = std::min(config.limit_bytes * 4, os::free_space_bytes(directory) / 2);
+  File* file = unused(files_);
   if (file == nullptr || bytes < kMinAutomaticBytes) {
-    problem
-        << "too little space in the temporary directory for a swap file: name another with TMPDIR or --swap";
+    problem << "too little space in the temporary directory for a swap file: name another with TMPDIR or "
+               "--swap";
   } else if (auto status = file->device.open_unlinked(directory, bytes); !status) {
     problem = status.error().text;
   } else {
     file->open = true;
+    file->inherited = false;
     file->priority = 0;
-    file->area = add(space, file->device, 0, true);
     std::memcpy(file->name, kAutomatic, sizeof kAutomatic);
+    if (!attach_one(space, *file, file->device, true)) {
+      problem << "no room in the tables for a swap device";
+      file->device.close();
+      file->open = false;
+    }
   }
   os::sys_close(directory);
   if (problem.view().empty()) return true;
@@ -128,16 +170,18 @@ bool SwapDevices::make_automatic(const Config& config, vm::Space& space) {
 }
 
 void SwapDevices::close() {
-  for (File& file : files_) {
-    if (file.open) file.device.close();
-    file.open = false;
-  }
-  for (Ram& ram : rams_) {
-    if (ram.open) ram.device.close();
-    ram.open = false;
-  }
+  for_each([](auto& device) {
+    device.device.close();
+    device.open = false;
+  });
   if (directory_ >= 0) os::sys_close(directory_);
   directory_ = -1;
+}
+
+void SwapDevices::unmap() {
+  for (Ram& ram : rams_) {
+    if (ram.open) ram.device.close();
+  }
 }
 
 void SwapDevices::descriptors(int (&fds)[kMaxDescriptors]) const {
@@ -152,20 +196,22 @@ void SwapDevices::descriptors(int (&fds)[kMaxDescriptors]) const {
 void SwapDevices::before_fork(vm::Space& space) {
   if (space.devices().records() == 0) return;
   pending_.store(space.devices().sequence());
-  space.devices().hold_up_to(pending_.load());  // the youngest of all
+  held_.store(pending_.load());  // the youngest of all
+  space.devices().hold_up_to(pending_.load());
 }
 
-bool SwapDevices::send(int socket, vm::Space& space) {
+bool SwapDevices::send(int socket) {
   if (pending_.load() == 0) return os::send_byte(socket, kLast);
   int ends[2] = {-1, -1};
   {
     sync::MutexLock lock(children_mutex_);
+    if (child_count_ == kMaxChildren) drop_ended();
     if (child_count_ == kMaxChildren || !os::make_pipe(ends)) return false;
     children_[child_count_++] = {ends[0], pending_.load()};
   }
   bool sent = true;
   for (std::size_t i = 0; i < kMaxFiles; ++i) {
-    if (!files_[i].open || space.devices().device(files_[i].area) == nullptr) continue;
+    if (!files_[i].open || files_[i].area == swap::kMaxAreas) continue;
     sent = sent && os::send_byte(socket, static_cast<char>(kFirstFile + i), files_[i].device.descriptor());
   }
   for (int pin : pins_) {
@@ -177,9 +223,28 @@ bool SwapDevices::send(int socket, vm::Space& space) {
 }
 
 void SwapDevices::check_children(vm::Space& space) {
-  sync::MutexLock lock(children_mutex_);
-  if (child_count_ == 0) return;
-  std::uint64_t youngest = pending_.load();
+  if (pending_.load() != 0) {
+    // Whoever hands it on has the layout mutex from before fork() returned in the parent.
+    { sync::MutexLock handed_on(space.layout_mutex()); }
+    pending_.store(0);  // it failed, or the child was filled
+  }
+  std::uint64_t youngest = 0;
+  {
+    sync::MutexLock lock(children_mutex_);
+    youngest = drop_ended();
+  }
+  if (youngest != held_.exchange(youngest)) space.devices().hold_up_to(youngest);
+  bool inherited = false;
+  sync::MutexLock lock(mutex_);
+  for_each([&](const auto& device) {
+    inherited = inherited || (device.inherited && space.devices().records_on(device.area) > 0);
+  });
+  if (!inherited) close_pins();
+}
+
+// Returns the sequence up to which the remaining ones may read.
+std::uint64_t SwapDevices::drop_ended() {
+  std::uint64_t youngest = 0;
   for (std::size_t i = 0; i < child_count_;) {
     pollfd asked{children_[i].pipe, 0, 0};
     if (os::sys_poll(&asked, 1, 0) == 1 && (asked.revents & POLLHUP) != 0) {
@@ -190,46 +255,66 @@ void SwapDevices::check_children(vm::Space& space) {
       ++i;
     }
   }
-  space.devices().hold_up_to(youngest);
+  return youngest;
+}
+
+void SwapDevices::close_pins() {
+  for (int& pin : pins_) {
+    if (pin >= 0) os::sys_close(pin);
+    pin = -1;
+  }
+}
+
+void SwapDevices::give_up_received() {
+  for (File& file : files_) {
+    if (file.received >= 0) os::sys_close(file.received);
+    file.received = -1;
+  }
+  close_pins();
 }
 
 bool SwapDevices::receive(int socket, std::int64_t timeout_ns) {
   for (File& file : files_) file.received = -1;
-  int pins[kMaxPins];
-  std::fill(std::begin(pins), std::end(pins), -1);
+  // The numbers are those of the parent's descriptors.
+  std::fill(std::begin(pins_), std::end(pins_), -1);
   std::size_t pin_count = 0;
   for (char what = 0; what != kLast;) {
     int fd = -1;
     what = os::receive_byte(socket, timeout_ns, &fd);
-    if (what >= kFirstFile && what < static_cast<char>(kFirstFile + kMaxFiles) && fd >= 0) {
+    bool is_file = what >= kFirstFile && what < static_cast<char>(kFirstFile + kMaxFiles);
+    if (is_file && fd >= 0) {
       files_[what - kFirstFile].received = fd;
-    } else if (what != kPin && what != kLast) {
+    } else if ((what == kPin || what == kLast) && (fd < 0 || pin_count < kMaxPins)) {
+      if (fd >= 0) pins_[pin_count++] = fd;
+    } else {
+      if (fd >= 0) os::sys_close(fd);
+      give_up_received();
       return false;
-    } else if (fd >= 0) {
-      if (pin_count == kMaxPins) return false;
-      pins[pin_count++] = fd;
     }
   }
-  std::copy(std::begin(pins), std::end(pins), pins_);
   return true;
 }
 
-void SwapDevices::inherit(vm::Space& space) {
+void SwapDevices::inherit(vm::Space& space) NO_THREAD_SAFETY_ANALYSIS {
+  new (&mutex_) sync::Mutex;
   new (&children_mutex_) sync::Mutex;
   child_count_ = 0;
   pending_.store(0);
+  held_.store(0);
   directory_ = -1;
   space.inherit_devices();
   for (File& file : files_) {
-    if (!file.open) continue;
-    file.device.inherit(file.received);
-    bool wanted = file.area < swap::kMaxAreas && space.devices().records_on(file.area) > 0;
-    COLDPRESS_CHECK(!wanted || file.received >= 0);
-    if (wanted) continue;
-    if (file.area < swap::kMaxAreas) space.devices().remove_area(file.area);
-    file.device.close();
-    file.open = false;
+    if (file.open) file.device.inherit(file.received);
   }
+  // What nothing of this process lies on is not kept.
+  for_each([&](auto& device) {
+    device.inherited = true;
+    if (device.area < swap::kMaxAreas && space.devices().records_on(device.area) > 0) return;
+    if (device.area < swap::kMaxAreas) space.devices().remove_area(device.area);
+    device.device.close();
+    device.open = false;
+  });
+  for (const File& file : files_) COLDPRESS_CHECK(!file.open || file.received >= 0);
 }
 
 }  // namespace coldpress::runtime

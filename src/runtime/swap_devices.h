@@ -7,7 +7,8 @@
 // writing end of a pipe, the pin. What was on the devices at the fork stays there while any process has the
 // pin open, that is until the child, and its children in turn, have ended or called exec.
 //
-// Thread safety: open(), attach() and inherit() while nobody else uses the engine; the rest as said.
+// Thread safety: open(), attach() and inherit() while nobody else uses the engine; the rest any engine
+// thread.
 #pragma once
 
 #include "os/linux/file_device.h"
@@ -19,23 +20,26 @@ namespace coldpress::runtime {
 
 class SwapDevices {
  public:
-  static constexpr std::size_t kMaxFiles = 12, kMaxRams = 4, kMaxPins = 8, kMaxChildren = 64;
+  static constexpr std::size_t kMaxFiles = 12, kMaxRams = 4, kMaxPins = 8, kMaxChildren = 256;
   static constexpr std::size_t kMaxDescriptors = kMaxFiles + kMaxPins + 1;
 
   // `must`: what can not be opened is an error; else it is left out.
   Status open(const Config& config, bool must);
-  Status open_one(const SwapSpec& spec);
-  // Gives what was opened since to the space.
-  void attach_new(vm::Space& space);
+  // One more, for a space that is in use, or for later (nullptr).
+  Status add_one(const SwapSpec& spec, vm::Space* space) EXCLUDES(mutex_);
+  // Closes a device that no space has. false: there is none of that name.
+  bool close_unused(std::string_view name) EXCLUDES(mutex_);
   // By path, "auto" or "ram". kMaxAreas: there is none.
-  std::size_t find(std::string_view name) const;
+  std::size_t find(std::string_view name) EXCLUDES(mutex_);
   // After it was swapped off.
-  void forget(std::size_t area);
+  void forget(std::size_t area) EXCLUDES(mutex_);
   // Gives what is open to the space. Also says whether more can be had later (make_automatic()).
   bool attach(vm::Space& space);
   // The automatic device. By an engine thread; false: none, and the reason was reported.
-  bool make_automatic(const Config& config, vm::Space& space);
+  bool make_automatic(const Config& config, vm::Space& space) EXCLUDES(mutex_);
   void close();
+  // In a child that does not take over: lets the parent's devices in memory go.
+  void unmap();
   // Descriptors that the engine's threads need; -1 where there is none.
   void descriptors(int (&fds)[kMaxDescriptors]) const;
 
@@ -44,46 +48,58 @@ class SwapDevices {
   void before_fork(vm::Space& space);
   // In an engine thread. Sends a child what it needs to read what was written until before_fork(), and holds
   // that for as long as there are readers. false: it can not be handed on; the child must be filled.
-  bool send(int socket, vm::Space& space);
+  bool send(int socket);
   // The child has what it needs, or needs nothing.
   void after_fork() { pending_.store(0); }
+  bool fork_pending() const { return pending_.load() != 0; }
   // Lets go what was held for children that are not there any more.
   void check_children(vm::Space& space);
 
   // --- the child
   // Takes what send() has sent. false: it did not come.
   bool receive(int socket, std::int64_t timeout_ns);
+  // After receive(), when nothing comes of the hand-over: closes what came.
+  void give_up_received();
   // After receive(): the devices are the parent's from now on.
-  void inherit(vm::Space& space);
+  void inherit(vm::Space& space) NO_THREAD_SAFETY_ANALYSIS;
 
  private:
-  struct File {
-    os::FileDevice device;
+  struct Device {
     std::size_t area;  // swap::kMaxAreas: not attached
     int priority;
     bool open;
-    int received;  // the child's descriptor for it
+    bool inherited;  // the parent's
     char name[sizeof SwapSpec::path];
   };
-  struct Ram {
+  struct File : Device {
+    os::FileDevice device;
+    int received = -1;  // the child's descriptor for it
+  };
+  struct Ram : Device {
     os::RamDevice device;
-    std::size_t area;
-    int priority;
-    bool open;
   };
   struct Child {
     int pipe;  // its reading end
     std::uint64_t sequence;
   };
 
-  File* free_file();
-  static std::size_t add(vm::Space& space, os::BlockDevice& device, int priority, bool sealed);
+  template <typename Kind, std::size_t kCount>
+  static Kind* unused(Kind (&devices)[kCount]);
+  Status open_one(const SwapSpec& spec) REQUIRES(mutex_);
+  bool attach_new(vm::Space& space) REQUIRES(mutex_);
+  static bool attach_one(vm::Space& space, Device& device, os::BlockDevice& blocks, bool sealed);
+  template <typename Visit>
+  void for_each(Visit visit);
+  std::uint64_t drop_ended() REQUIRES(children_mutex_);
+  void close_pins();
 
+  sync::Mutex mutex_;  // which devices there are
   File files_[kMaxFiles] = {};
   Ram rams_[kMaxRams] = {};
   int directory_ = -1;
   int pins_[kMaxPins] = {-1, -1, -1, -1, -1, -1, -1, -1};
   sync::Atomic<std::uint64_t> pending_{0};  // of a fork under way
+  sync::Atomic<std::uint64_t> held_{0};     // what the space was told last
   sync::Mutex children_mutex_;
   Child children_[kMaxChildren] GUARDED_BY(children_mutex_) = {};
   std::size_t child_count_ GUARDED_BY(children_mutex_) = 0;

@@ -5,8 +5,10 @@
 // way of all writes: the slots hear of them when they have arrived (DeviceStore::reap()), and only then are
 // the old ones dropped.
 #include <algorithm>
+#include <utility>
 
 #include "swap/device_store.h"
+#include "sync/futex.h"
 
 namespace coldpress::swap {
 namespace {
@@ -19,7 +21,7 @@ constexpr std::uint32_t kCleanTenths = 7;  // fuller ones are not worth it
 SegmentId DeviceStore::sparsest(std::size_t area) {
   const Area& a = areas_[area];
   sync::MutexLock lock(mutex_);
-  if (a.device == nullptr || a.frozen) return {};
+  if (a.device == nullptr || a.frozen || a.pause_until_ns > sync::now_ns()) return {};
   std::uint64_t all = a.device->bytes() / kSegmentBytes;
   auto number = static_cast<std::uint8_t>(area);
   if (segments_.writable(number) > std::max<std::uint64_t>(all / 8, kCleanReserve + 2)) return {};
@@ -30,18 +32,19 @@ SegmentId DeviceStore::sparsest(std::size_t area) {
 
 bool DeviceStore::clean() {
   for (std::size_t i = 0; i < kMaxAreas; ++i) {
-    SegmentId segment = sparsest(i);
-    if (!segment) continue;
-    if (!begin_on(i)) {
+    // One alone would only change its place.
+    SegmentId segment = sparsest(i), next = segment ? sparsest(i) : SegmentId{};
+    if (!next || !begin_on(i)) {
       sync::MutexLock lock(mutex_);
-      segments_[segment].cleaning = false;
+      if (segment) segments_[segment].cleaning = false;
+      if (next) segments_[next].cleaning = false;
       continue;
     }
     Batch& batch = *filling_;
-    while (segment) {
+    for (bool fits = true; segment; segment = std::exchange(next, SegmentId{})) {
       batch.cleaned[batch.cleaned_count++] = segment;
-      bool fits = pack_again(areas_[i], segment);
-      segment = fits && batch.cleaned_count < kMaxCleaned ? sparsest(i) : SegmentId{};
+      fits = fits && pack_again(areas_[i], segment);
+      if (fits && !next && batch.cleaned_count < kMaxCleaned) next = sparsest(i);
     }
     submit();
     return true;
@@ -95,11 +98,11 @@ bool DeviceStore::discard_some() {
   bool any = false;
   for (std::size_t i = 0; i < kMaxAreas; ++i) {
     Area& a = areas_[i];
-    if (a.device == nullptr || a.frozen) continue;
     for (int n = 0; n < kAtOnce; ++n) {
       SegmentId dirty;
       {
         sync::MutexLock lock(mutex_);
+        if (a.device == nullptr || a.frozen) break;
         dirty = segments_.take_dirty(static_cast<std::uint8_t>(i));
       }
       if (!dirty) break;

@@ -20,21 +20,29 @@ bool DeviceStore::init(MemorySource& source, std::size_t max_records) {
 }
 
 std::size_t DeviceStore::add_area(os::BlockDevice& device, int priority, const std::byte* key) {
-  std::size_t area = 0;
-  while (area < kMaxAreas && areas_[area].device != nullptr) ++area;
-  if (area == kMaxAreas) return kMaxAreas;
   auto count = static_cast<std::uint32_t>(
       std::min<std::uint64_t>(device.bytes() / kSegmentBytes, kMaxSegments / kMaxAreas));
   sync::MutexLock lock(mutex_);
-  SegmentId first = segments_.add(static_cast<std::uint8_t>(area), count);
-  if (!first) return kMaxAreas;
+  // Best one whose segments, from an earlier use, are enough.
+  std::size_t area = kMaxAreas;
+  for (std::size_t i = 0; i < kMaxAreas; ++i) {
+    if (areas_[i].device != nullptr) continue;
+    if (area == kMaxAreas || (areas_[i].segments >= count && areas_[area].segments < count)) area = i;
+  }
+  if (area == kMaxAreas) return kMaxAreas;
   Area& a = areas_[area];
+  bool again = a.segments >= count && count > 0;
+  SegmentId first = segments_.add(static_cast<std::uint8_t>(area), count, again ? a.first : SegmentId{});
+  if (!first) return kMaxAreas;
+  std::uint32_t segments = again ? a.segments : count;
   a = {};
   a.sealed = key != nullptr;
   if (key != nullptr) a.sealer.init(key);
   a.priority = priority;
   a.first = first;
+  a.segments = segments;
   a.device = &device;
+  full_.store(false, sync::kRelaxed);
   writable_areas_.fetch_add(1, sync::kRelease);
   return area;
 }
@@ -56,7 +64,8 @@ void DeviceStore::thaw_area(std::size_t area) {
 }
 
 void DeviceStore::remove_area(std::size_t area) {
-  if (!areas_[area].frozen) freeze_area(area);
+  freeze_area(area);
+  sync::MutexLock lock(mutex_);
   areas_[area].device = nullptr;
 }
 
@@ -96,13 +105,14 @@ std::size_t DeviceStore::choose_area() {
   sync::MutexLock lock(mutex_);
   for (std::size_t i = 0; i < kMaxAreas; ++i) {
     const Area& a = areas_[i];
-    if (a.device == nullptr || a.frozen || a.full_until_ns > now) continue;
+    if (a.device == nullptr || a.frozen || a.pause_until_ns > now) continue;
     if (segments_.writable(static_cast<std::uint8_t>(i)) <= kCleanReserve) continue;
     if (best == kMaxAreas || a.priority > areas_[best].priority ||
         (a.priority == areas_[best].priority && a.turn < areas_[best].turn)) {
       best = i;
     }
   }
+  full_.store(best == kMaxAreas, sync::kRelaxed);
   return best;
 }
 
@@ -196,10 +206,18 @@ void DeviceStore::submit() {
   std::memset(batch.data + batch.used_bytes, 0, bytes - batch.used_bytes);
   batch.phase = Phase::kWriting;
   under_way_bytes_.fetch_add(batch.used_bytes, sync::kRelaxed);
+  // What is packed again does not leave the pool.
+  if (batch.cleaned_count == 0) leaving_bytes_.fetch_add(batch.used_bytes, sync::kRelaxed);
   Area* area = nullptr;
   {
     sync::MutexLock lock(mutex_);
     area = &areas_[segments_[batch.segment].area];
+  }
+  if (!area->knows_buffers) {
+    area->knows_buffers = true;
+    std::span<std::byte> buffers[kBatches];
+    for (std::size_t i = 0; i < kBatches; ++i) buffers[i] = {batches_[i].data, kSegmentBytes};
+    area->device->use_buffers(buffers);
   }
   area->device->submit_write(offset_of(*area, batch.segment), batch.data, bytes,
                              static_cast<std::uint32_t>(&batch - batches_));
@@ -223,7 +241,10 @@ DeviceStore::Batch* DeviceStore::ended(std::int64_t wait_ns) {
       Batch& done = batches_[ends[e].tag];
       done.phase = Phase::kEnded;
       done.status = ends[e].status;
-      if (ends[e].status == os::IoStatus::kNoSpace) area->full_until_ns = sync::now_ns() + kFullPauseNs;
+      // One that failed is left alone for a while, longer each time.
+      bool good = done.status == os::IoStatus::kDone;
+      area->pause_ns = good ? 0 : std::clamp(area->pause_ns * 2, kFirstPauseNs, kLongestPauseNs);
+      area->pause_until_ns = good ? 0 : sync::now_ns() + area->pause_ns;
     }
     if (count > 0) return &batches_[ends[0].tag];
     wait_ns = 0;  // waited once
@@ -233,6 +254,7 @@ DeviceStore::Batch* DeviceStore::ended(std::int64_t wait_ns) {
 
 void DeviceStore::retire(Batch& batch) {
   under_way_bytes_.fetch_sub(batch.used_bytes, sync::kRelaxed);
+  if (batch.cleaned_count == 0) leaving_bytes_.fetch_sub(batch.used_bytes, sync::kRelaxed);
   sync::MutexLock lock(mutex_);
   for (std::uint32_t i = 0; i < batch.cleaned_count; ++i) segments_[batch.cleaned[i]].cleaning = false;
   // Where there was no room, nothing is wrong with the place.
@@ -249,27 +271,53 @@ bool DeviceStore::open_object(const Record& record, std::uint64_t sequence, std:
                           data + record.length);
 }
 
-DeviceStore::ReadResult DeviceStore::read(std::uint32_t record, std::byte* io, Content* content) {
+DeviceStore::ReadResult DeviceStore::read(std::uint32_t record, std::byte* io, Content* content, bool many) {
   const Record& r = records_[record];
   const Area* area = nullptr;
-  std::uint64_t sequence = 0;
+  SegmentTable::Segment segment;
   {
     sync::MutexLock lock(mutex_);
-    area = &areas_[segments_[r.segment].area];
-    sequence = segments_[r.segment].sequence;
+    segment = segments_[r.segment];
+    area = &areas_[segment.area];
   }
-  std::uint64_t offset = offset_of(*area, r.segment) + std::uint64_t{r.place} * kUnit;
+  std::uint64_t start = offset_of(*area, r.segment);
+  std::uint64_t offset = start + std::uint64_t{r.place} * kUnit;
+  std::uint32_t object = object_bytes(*area, r.length);
   *content = {nullptr, r.length, r.codec, r.checksum};
   if (!area->sealed && (content->data = area->device->in_place(offset)) != nullptr) return ReadResult::kRead;
   std::uint64_t first = offset / os::kBlockBytes * os::kBlockBytes;
-  std::uint32_t count = to_blocks(static_cast<std::uint32_t>(offset - first) + object_bytes(*area, r.length));
+  std::uint32_t count = to_blocks(static_cast<std::uint32_t>(offset - first) + object);
   std::byte* data = io + (offset - first);
   content->data = data;
-  for (int tries = 0; tries < kReadTries; ++tries) {
-    if (area->device->read(first, io, count) != os::IoStatus::kDone) continue;
-    return open_object(r, sequence, data, *area) ? ReadResult::kRead : ReadResult::kDamaged;
+  bool good = many && read_from_whole(r, segment, data, object);
+  for (int tries = 0; !good && tries < kReadTries; ++tries) {
+    good = area->device->read(first, io, count) == os::IoStatus::kDone;
   }
-  return ReadResult::kIoError;
+  if (!good) return ReadResult::kIoError;
+  return open_object(r, segment.sequence, data, *area) ? ReadResult::kRead : ReadResult::kDamaged;
+}
+
+// Whoever reads many pages in the order of their addresses finds them in the order in which they were packed:
+// from the second of a segment on, all of it is read at once.
+bool DeviceStore::read_from_whole(const Record& r, const SegmentTable::Segment& segment, std::byte* data,
+                                  std::uint32_t bytes) {
+  if (!whole_mutex_.try_lock()) return false;
+  bool have = whole_sequence_ == segment.sequence;
+  if (!have && last_read_ == segment.sequence && segment.place == SegmentTable::Place::kFull) {
+    if (whole_ == nullptr) {
+      void* memory = source_->reserve(kSegmentBytes);
+      if (memory != nullptr && source_->commit(memory, kSegmentBytes))
+        whole_ = static_cast<std::byte*>(memory);
+    }
+    const Area& area = areas_[segment.area];
+    have = whole_ != nullptr && area.device->read(offset_of(area, r.segment), whole_,
+                                                  to_blocks(segment.used_bytes)) == os::IoStatus::kDone;
+    whole_sequence_ = have ? segment.sequence : 0;
+  }
+  last_read_ = segment.sequence;
+  if (have) std::memcpy(data, whole_ + std::size_t{r.place} * kUnit, bytes);
+  whole_mutex_.unlock();
+  return have;
 }
 
 void DeviceStore::drop(std::uint32_t record) {
@@ -281,6 +329,7 @@ void DeviceStore::drop(std::uint32_t record) {
   if (r.next != 0) records_[r.next].previous = r.previous;
   --areas_[segment.area].records;
   segments_.lost(r.segment, bytes);
+  if (segment.live_bytes == 0) full_.store(false, sync::kRelaxed);
   r.segment = {};
   r.next = free_record_;
   free_record_ = record;

@@ -64,8 +64,13 @@ class DeviceStore {
   void thaw_area(std::size_t area);
   // After its last record was dropped and its writes were reaped.
   void remove_area(std::size_t area);
-  os::BlockDevice* device(std::size_t area) const { return areas_[area].device; }
+  // Whether two records hold the same page, by what is known of it.
+  bool same_content(std::uint32_t record, std::uint32_t other) const {
+    return records_[record].checksum == records_[other].checksum;
+  }
   bool writable() const { return writable_areas_.load(sync::kRelaxed) > 0; }
+  // Whether what is added now is likely to find room.
+  bool has_room() const { return writable() && !full_.load(sync::kRelaxed); }
   bool in_use() const { return writable() || under_way_bytes() > 0; }
   // A live record of the area after `record` (0: the first); 0: none. A hint, to be verified by the slot.
   std::uint32_t next_record(std::size_t area, std::uint32_t record, Entry* owner);
@@ -87,6 +92,8 @@ class DeviceStore {
     retire(*batch);
     return true;
   }
+  // Of these, what the pool still owns.
+  std::uint64_t leaving_bytes() const { return leaving_bytes_.load(sync::kRelaxed); }
   std::uint64_t under_way_bytes() const { return under_way_bytes_.load(sync::kRelaxed); }
   // Packs what is wanted of the emptiest segments of an area that runs short into one. false: nothing to do.
   bool clean() REQUIRES(writer_);
@@ -95,8 +102,9 @@ class DeviceStore {
 
   // --- records
   enum class ReadResult { kRead, kIoError, kDamaged };
-  // `io`: kReadBytes, aligned to a block. content->data points into it, or into the device.
-  ReadResult read(std::uint32_t record, std::byte* io, Content* content);
+  // `io`: kReadBytes, aligned to a block. content->data points into it, or into the device. `many`: the
+  // caller goes on with the pages that follow.
+  ReadResult read(std::uint32_t record, std::byte* io, Content* content, bool many = false);
   void drop(std::uint32_t record);
 
   // --- forks
@@ -105,7 +113,7 @@ class DeviceStore {
   void hold_up_to(std::uint64_t sequence);
   // In the child: the devices are read only, and what was under way is settled as not written.
   template <typename Settle>
-  void inherit(Settle settle) {
+  void inherit(Settle settle) NO_THREAD_SAFETY_ANALYSIS {
     sync::MutexLock writer(writer_);
     for (std::size_t i = 0; i < kMaxAreas; ++i) freeze_area(i);
     for (std::size_t i = 0; batches_ != nullptr && i < kBatches; ++i) {
@@ -115,6 +123,8 @@ class DeviceStore {
       batch.phase = Phase::kIdle;
     }
     under_way_bytes_.store(0, sync::kRelaxed);
+    leaving_bytes_.store(0, sync::kRelaxed);
+    whole_sequence_ = last_read_ = 0;
     hold_up_to(0);  // the children it held for are the parent's
   }
 
@@ -130,7 +140,7 @@ class DeviceStore {
   static constexpr std::uint32_t kMaxMoves = 1024;
   static constexpr std::uint32_t kCleanReserve = 2;  // segments that only cleaning may take
   static constexpr std::uint32_t kMaxCleaned = 16;   // segments packed into one
-  static constexpr std::int64_t kFullPauseNs = 1'000'000'000;
+  static constexpr std::int64_t kFirstPauseNs = 1'000'000'000, kLongestPauseNs = 60'000'000'000;
 
   struct Record {
     SlotIndex slot;
@@ -152,7 +162,9 @@ class DeviceStore {
     bool sealed, frozen;
     int priority;
     SegmentId first;
-    std::int64_t full_until_ns;  // the file system below had no room
+    std::uint32_t segments;  // also of an area that is not in use any more
+    bool knows_buffers;
+    std::int64_t pause_until_ns, pause_ns;  // after a write that failed
     std::uint64_t turn;
     std::uint64_t records;
   };
@@ -178,7 +190,8 @@ class DeviceStore {
   SegmentId sparsest(std::size_t area) REQUIRES(writer_);
   bool pack_again(const Area& area, SegmentId segment) REQUIRES(writer_);
   std::uint32_t list_live(SegmentId segment) REQUIRES(writer_);
-  std::uint32_t new_record(const Move& move, const Content& content, SegmentId segment, std::uint32_t place);
+  std::uint32_t new_record(const Move& move, const Content& content, SegmentId segment, std::uint32_t place)
+      REQUIRES(mutex_);
   static constexpr std::uint32_t to_blocks(std::uint32_t bytes) {
     return (bytes + os::kBlockBytes - 1) / os::kBlockBytes * os::kBlockBytes;
   }
@@ -189,11 +202,14 @@ class DeviceStore {
   std::uint64_t offset_of(const Area& area, SegmentId segment) const {
     return std::uint64_t{segment.value - area.first.value} * kSegmentBytes;
   }
+  bool read_from_whole(const Record& r, const SegmentTable::Segment& segment, std::byte* data,
+                       std::uint32_t bytes);
   bool open_object(const Record& record, std::uint64_t sequence, std::byte* data, const Area& area) const;
 
   MemorySource* source_ = nullptr;
   Area areas_[kMaxAreas] = {};
   sync::Atomic<std::uint32_t> writable_areas_{0};
+  sync::Atomic<bool> full_{false};  // no area had a segment to spare
 
   sync::Mutex writer_;
   Batch* batches_ GUARDED_BY(writer_) = nullptr;  // kBatches
@@ -202,6 +218,12 @@ class DeviceStore {
   Batch* filling_ GUARDED_BY(writer_) = nullptr;
   std::uint64_t turns_ GUARDED_BY(writer_) = 0;
   sync::Atomic<std::uint64_t> under_way_bytes_{0};
+  sync::Atomic<std::uint64_t> leaving_bytes_{0};
+
+  sync::Mutex whole_mutex_;  // only tried; before mutex_
+  std::byte* whole_ GUARDED_BY(whole_mutex_) = nullptr;
+  std::uint64_t whole_sequence_ GUARDED_BY(whole_mutex_) = 0;  // whose content it is
+  std::uint64_t last_read_ GUARDED_BY(whole_mutex_) = 0;
 
   sync::Mutex mutex_;
   SegmentTable segments_ GUARDED_BY(mutex_);

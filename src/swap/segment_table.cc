@@ -6,12 +6,15 @@ bool SegmentTable::init(MemorySource& source, std::size_t max_segments) {
   return segments_.init(source, max_segments);
 }
 
-SegmentId SegmentTable::add(std::uint8_t area, std::uint32_t count) {
-  if (!segments_.grow_to(std::size_t{end_} + count)) return {};
-  SegmentId first{end_};
-  end_ += count;
+SegmentId SegmentTable::add(std::uint8_t area, std::uint32_t count, SegmentId again) {
+  SegmentId first = again;
+  if (!again) {
+    if (!segments_.grow_to(std::size_t{end_} + count)) return {};
+    first = {end_};
+    end_ += count;
+  }
   areas_[area] = {};
-  for (std::uint32_t id = first.value; id < end_; ++id) {
+  for (std::uint32_t id = first.value; id < first.value + count; ++id) {
     segments_[id] = {};
     segments_[id].area = area;
     segments_[id].list = kNoList;

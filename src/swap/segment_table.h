@@ -47,8 +47,9 @@ class SegmentTable {
 
   [[nodiscard]] bool init(MemorySource& source, std::size_t max_segments);
 
-  // `count` new segments, free, for an area that has none in use. No id: no memory.
-  SegmentId add(std::uint8_t area, std::uint32_t count);
+  // `count` segments, free, for an area that has none in use: the ones from `again` on, which it had before,
+  // or new ones. No id: no memory.
+  SegmentId add(std::uint8_t area, std::uint32_t count, SegmentId again = {});
   Segment& operator[](SegmentId id) const { return segments_[id.value]; }
 
   // free or dirty -> filling. No id: the area has none.

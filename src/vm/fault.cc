@@ -75,7 +75,7 @@ Space::Prepared Space::prepare(PageIndex page, Worker& worker) {
     }
   } else if (prepared.word.state == State::kDevice) {
     if (worker.devices) {
-      prepared.loaded = load_from_device(prepared.word.payload, worker);
+      prepared.loaded = load_from_device(prepared.word.payload, false, worker);
     } else {
       prepared.out_of_reach = true;
     }

@@ -43,7 +43,8 @@ Space::Loaded Space::read_content(PageWord word, Worker& worker) {
       zswap_.load_same(slot.payload, worker.page);
       break;
     case State::kDevice:
-      loaded = load_from_device(slot.payload, worker);
+      COLDPRESS_CHECK(worker.devices);
+      loaded = load_from_device(slot.payload, true, worker);
       break;
     case State::kFree:
       COLDPRESS_CHECK(!"unreachable: lock() refuses free slots");

@@ -55,7 +55,8 @@ bool Space::take_message(Worker& worker, os::Message* fault) {
 // Called when a move answered kChanging: takes messages until a layout message was processed (true) or none
 // waits.
 bool Space::drain_messages(Worker& worker) {
-  {
+  // A program's thread does not: following a fork takes the engine's descriptors.
+  if (worker.devices) {
     sync::MutexLock lock(layout_);
     for (;;) {
       forget_moves();

@@ -36,6 +36,7 @@ constexpr std::int64_t kFirstPauseNs = 10'000'000, kLongestPauseNs = 1'000'000'0
 
 bool Space::reclaim_to(std::int64_t target, Worker& worker) {
   if (paused_.load(sync::kRelaxed)) return false;
+  if (worker.background && hopeless_until_.load(sync::kRelaxed) > sync::now_ns()) return false;
   bool urgent = group_->usage() >= group_->limit();
   std::uint32_t failures = 0;
   std::int64_t waiting_until = 0;
@@ -44,7 +45,7 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker) {
     if (worker.pending_count > pending) return true;  // threads wait for what was put aside on the way
     if (reclaim_step(urgent, worker)) {
       failures = 0;
-      hopeless_pause_ns_.store(0, sync::kRelaxed);
+      waiting_until = 0;
     } else if (wait_for_device(waiting_until)) {
       failures = 0;
     } else if (++failures >= kFutileTurns) {
@@ -60,6 +61,7 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker) {
     if (usage_source_ != nullptr && !usage_source_->keep_going()) return true;
     urgent = group_->usage() >= group_->limit();
   }
+  hopeless_pause_ns_.store(0, sync::kRelaxed);
   return true;
 }
 
@@ -67,10 +69,14 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker) {
 // device may never answer.
 bool Space::wait_for_device(std::int64_t& until) {
   constexpr std::int64_t kLookNs = 500'000, kPatienceNs = 1'000'000'000;
-  if (devices_.under_way_bytes() == 0 || group_->usage() < group_->limit()) return false;
+  bool writes = devices_.leaving_bytes() > 0 || writing_.load(sync::kRelaxed);
+  if (!writes || device_stuck_.load(sync::kRelaxed) || group_->usage() < group_->limit()) return false;
   std::int64_t now = sync::now_ns();
   if (until == 0) until = now + kPatienceNs;
-  if (now > until) return false;
+  if (now > until) {
+    device_stuck_.store(true, sync::kRelaxed);
+    return false;
+  }
   sync::sleep_ns(kLookNs);
   return true;
 }
@@ -104,8 +110,11 @@ void Space::limit_missed() {
 bool Space::reclaim_step(bool urgent, Worker& worker) {
   if (release_spent()) return true;
   if (!urgent && compact_pool()) return true;
-  bool full = has_swap() && pool_is_full();
-  if (full && write_back(urgent ? WritebackNeed::kSoon : WritebackNeed::kBackground, worker)) return true;
+  if (has_swap() && pool_is_full()) {
+    if (write_back(urgent ? WritebackNeed::kSoon : WritebackNeed::kBackground, worker)) return true;
+    // More in the pool does not help: what is on its way out of it is what there is to wait for.
+    if (devices_.leaving_bytes() > 0 && !device_stuck_.load(sync::kRelaxed)) return false;
+  }
   std::uint64_t rest_target =
       std::min<std::uint64_t>(static_cast<std::uint64_t>(group_->limit()) / 32, mmu_->frame_count() / 2);
   bool enough_resting = frames_.owned_frames() >= rest_target;
@@ -151,7 +160,7 @@ bool Space::release_spent() {
 // Compresses what is left in a rested group. false: a layout message kept a page from its way back.
 bool Space::compress_group(swap::GroupId group, Worker& worker) {
   std::uint32_t refused = 0;
-  bool keep_raw = has_swap();
+  bool keep_raw = takes_raw();
   for (std::uint32_t owned = frames_.owned_mask(group); owned != 0; owned &= owned - 1) {
     auto bit = static_cast<std::uint32_t>(std::countr_zero(owned));
     FrameId frame = group.first() + bit;

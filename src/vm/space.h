@@ -136,11 +136,23 @@ class Space {
   // Keeps reclaim from the range's pages, or lets it again. Pages that are out are brought in first.
   void set_pinned(PageRange range, bool pinned) EXCLUDES(layout_);
 
+  // --- recompression (recompress.cc)
+  // Packs some of what stays cold harder. By one thread at a time, whose worker has zswap::Worker::dense.
+  void recompress_some(Worker& worker) EXCLUDES(layout_);
+  // How long the hand takes to come round, at least; what stays so long is packed harder.
+  void set_recompress_turn(std::int64_t turn_ns) { recompress_turn_ns_ = turn_ns; }
+  void set_recompress_share(std::uint32_t percent) { recompress_percent_.store(percent, sync::kRelaxed); }
+
   // --- swap devices (writeback.cc)
   // An area of swap, for as long as it is not swapped off: swap::DeviceStore::add_area().
   swap::DeviceStore& devices() { return devices_; }
   void set_pool_share(std::uint32_t percent) { max_pool_percent_.store(percent, sync::kRelaxed); }
   void set_writeback(bool enabled) { writeback_enabled_.store(enabled, sync::kRelaxed); }
+  // Whether what does not compress can go anywhere.
+  bool takes_raw() const {
+    return writeback_enabled_.load(sync::kRelaxed) &&
+           (devices_.has_room() || swap_offered_.load(sync::kRelaxed));
+  }
   // A device can be made when one is needed (UsageSource::make_swap()).
   void offer_swap(bool offered) { swap_offered_.store(offered); }
   bool has_swap() const {
@@ -152,9 +164,12 @@ class Space {
   bool write_back(WritebackNeed need, Worker& worker) EXCLUDES(layout_);
   // Waits, at most so long, until no write is under way. false: one still is.
   bool finish_writes(std::int64_t wait_ns) EXCLUDES(layout_);
-  // Brings everything on the area back and takes it out of use. Anything but kDone: it is in use as before.
-  enum class SwapOff { kDone, kNotThere, kNoMemory, kDamaged, kBusy, kInterrupted };
-  SwapOff swap_off(std::size_t area, Worker& worker) EXCLUDES(layout_);
+  // Settles what has ended, makes room on the devices, and gives back what is free.
+  void tidy_devices(Worker& worker) EXCLUDES(layout_);
+  // Brings everything on the area back and takes it out of use. kGoesOn: call again, with `goes_on`, soon.
+  // Anything else but kDone: it is in use as before.
+  enum class SwapOff { kDone, kGoesOn, kNotThere, kNoMemory, kDamaged, kBusy };
+  SwapOff swap_off(std::size_t area, bool goes_on, Worker& worker) EXCLUDES(layout_);
   // In the child of a fork that takes over: what the parent has written is read, and nothing written there.
   void inherit_devices();
 
@@ -245,8 +260,10 @@ class Space {
   bool settle_writes(std::int64_t wait_ns) REQUIRES(devices_.writer());
   void settle(const swap::Move& move, bool written);
   void write_failed();
-  Loaded load_from_device(std::uint32_t record, Worker& worker);
+  Loaded load_from_device(std::uint32_t record, bool many, Worker& worker);
   SwapOff take_back(std::uint32_t record, swap::Entry owner, Worker& worker);
+
+  void recompress_one(const zswap::Zswap::Victim& found, Worker& worker);
 
   // reclaim.cc, capture.cc
   bool reclaim_step(bool urgent, Worker& worker) EXCLUDES(layout_);
@@ -287,7 +304,14 @@ class Space {
   sync::Atomic<std::uint32_t> accept_threshold_percent_{0};
   sync::Atomic<bool> pool_full_{false};
   sync::Atomic<bool> swap_offered_{false};
+  sync::Atomic<std::uint32_t> recompress_percent_{20};
+  // recompress_some()'s own
+  std::uint32_t recompress_hand_ = 0;
+  std::int64_t recompress_budget_ns_ = 0, recompress_seen_ns_ = 0, recompress_begun_ns_ = 0;
+  std::int64_t recompress_turn_ns_ = 2'000'000'000;
   sync::Atomic<bool> writeback_enabled_{true};
+  sync::Atomic<bool> writing_{false};       // somebody is packing
+  sync::Atomic<bool> device_stuck_{false};  // a write was waited for in vain
 
   // Where something was moved to, moved from, unmapped, while changes are under way: see layout.cc.
   static constexpr PageIndex kEndOfPages{(std::uint64_t{1} << 35) - 1};

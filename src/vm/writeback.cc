@@ -33,7 +33,7 @@ bool Space::pool_is_full() {
   auto limit = static_cast<std::uint64_t>(group_->limit());
   std::uint64_t most = limit * max_pool_percent_.load(sync::kRelaxed) / 100;
   std::uint64_t pool = zswap_.pool().pages();
-  std::uint64_t leaving = devices_.under_way_bytes() >> kPageShift;
+  std::uint64_t leaving = devices_.leaving_bytes() >> kPageShift;
   pool = pool > leaving ? pool - leaving : 0;
   if (!pool_full_.load(sync::kRelaxed)) {
     if (pool <= most) return false;
@@ -46,26 +46,43 @@ bool Space::pool_is_full() {
 }
 
 bool Space::write_back(WritebackNeed need, Worker& worker) {
-  if (!worker.devices || !has_swap()) return false;
-  if (!devices_.in_use()) {
+  if (!worker.devices) return false;
+  // What is written while a fork waits for the gate the child would not know of.
+  if (usage_source_ != nullptr && !usage_source_->keep_going()) return false;
+  if (has_swap() && !devices_.in_use()) {
     if (zswap_.pool().stats().objects == 0) return false;  // nothing to write
     if (swap_offered_.exchange(false) && usage_source_ != nullptr) usage_source_->make_swap();
-    if (!devices_.in_use()) return false;
   }
+  if (!devices_.in_use()) return false;
   if (!devices_.writer().try_lock()) return false;  // somebody is at it
-  // Progress is what leaves the pool. Cleaning alone frees no memory, and could go on for ever.
+  // Progress is what leaves the pool.
   const auto& left = group_->stats().zswpwb;
   std::uint64_t before = left.load(sync::kRelaxed);
   while (settle_writes(0)) {
   }
   bool progress = false;
-  if (need == WritebackNeed::kLastResort || pool_is_full()) progress = pack();
-  devices_.clean();
+  if (has_swap() && (need == WritebackNeed::kLastResort || pool_is_full())) {
+    writing_.store(true, sync::kRelaxed);
+    progress = pack();
+    writing_.store(false, sync::kRelaxed);
+  }
   if (!progress && need == WritebackNeed::kLastResort) settle_writes(kPatienceNs);
   progress = progress || left.load(sync::kRelaxed) != before;
-  if (need == WritebackNeed::kBackground) devices_.discard_some();
   devices_.writer().unlock();
   return progress;
+}
+
+// Cleaning is done here only, once for each tick of the monitor: it frees no memory by itself, and a fault
+// that waited for it would wait for two transfers of a segment.
+void Space::tidy_devices(Worker& worker) {
+  if (!worker.devices || !devices_.in_use()) return;
+  if (usage_source_ != nullptr && !usage_source_->keep_going()) return;
+  if (!devices_.writer().try_lock()) return;
+  while (settle_writes(0)) {
+  }
+  if (has_swap()) devices_.clean();
+  devices_.discard_some();
+  devices_.writer().unlock();
 }
 
 // Packs the oldest entries into one segment. false: no room, or nothing to pack.
@@ -97,34 +114,40 @@ bool Space::pack() {
 }
 
 bool Space::settle_writes(std::int64_t wait_ns) {
-  return devices_.reap(wait_ns, [this](const swap::Move& move, bool written) { settle(move, written); });
+  bool any = devices_.reap(wait_ns, [this](const swap::Move& move, bool written) { settle(move, written); });
+  if (any) device_stuck_.store(false, sync::kRelaxed);
+  return any;
 }
 
 bool Space::finish_writes(std::int64_t wait_ns) {
   std::int64_t until = sync::now_ns() + wait_ns;
   while (devices_.under_way_bytes() > 0) {
+    if (sync::now_ns() > until) return false;
     sync::MutexLock writer(devices_.writer());
-    if (!settle_writes(kPatienceNs) && sync::now_ns() > until) return false;
+    settle_writes(kPatienceNs);
   }
   return true;
 }
 
 void Space::settle(const swap::Move& move, bool written) {
   memgroup::Stats& stats = group_->stats();
-  if (!written) write_failed();
+  bool cleaned = move.from == State::kDevice;
+  if (!written && !cleaned) write_failed();
   swap::SlotWord slot{};
   if (slots_.lock(move.owner, slot)) {
-    bool unchanged = slot.state == move.from && slot.payload == move.payload;
+    bool unchanged =
+        slot.state == move.from && slot.payload == move.payload &&
+        (cleaned ? devices_.same_content(move.payload, move.record) : zswap_.is_writing(move.payload));
     if (unchanged && written) {
       slots_.unlock(move.owner, State::kDevice, move.record);
       if (move.from == State::kZswap) {
         zswap_.drop(move.payload);
         add_to(stats.zswpwb);
         add_to(stats.written_back_pages);
+        add_to(stats.pswpout);
       } else {
         devices_.drop(move.payload);
       }
-      add_to(stats.pswpout);
       return;
     }
     if (unchanged && move.from == State::kZswap) zswap_.end_writing(move.payload);
@@ -142,9 +165,9 @@ void Space::write_failed() {
 }
 
 // Reads a page that is on a device, with its slot locked, into the worker's page.
-Space::Loaded Space::load_from_device(std::uint32_t record, Worker& worker) {
+Space::Loaded Space::load_from_device(std::uint32_t record, bool many, Worker& worker) {
   swap::Content content;
-  switch (devices_.read(record, worker.io, &content)) {
+  switch (devices_.read(record, worker.io, &content, many)) {
     case swap::DeviceStore::ReadResult::kIoError:
       return Loaded::kUnreadable;
     case swap::DeviceStore::ReadResult::kDamaged:
@@ -167,20 +190,23 @@ void Space::inherit_devices() {
   });
 }
 
-Space::SwapOff Space::swap_off(std::size_t area, Worker& worker) {
-  if (!devices_.freeze_area(area)) return SwapOff::kNotThere;
+Space::SwapOff Space::swap_off(std::size_t area, bool goes_on, Worker& worker) {
+  constexpr std::int64_t kSliceNs = 50'000'000;
+  if (!goes_on && !devices_.freeze_area(area)) return SwapOff::kNotThere;
   { sync::MutexLock writer(devices_.writer()); }  // whoever was packing for it has submitted
   // What is on its way there arrives first, or nobody would look for it.
-  SwapOff result = finish_writes(500 * kPatienceNs) ? SwapOff::kDone : SwapOff::kBusy;
+  SwapOff result = finish_writes(50 * kPatienceNs) ? SwapOff::kDone : SwapOff::kBusy;
+  std::int64_t until = sync::now_ns() + kSliceNs;
   swap::Entry owner;
   for (std::uint32_t record = 0;
        result == SwapOff::kDone && (record = devices_.next_record(area, record, &owner)) != 0;) {
-    if (usage_source_ != nullptr && !usage_source_->keep_going()) result = SwapOff::kInterrupted;
-    if (group_->usage() >= group_->limit() &&
-        !reclaim_to(group_->limit() - static_cast<std::int64_t>(swap::kGroupFrames), worker)) {
-      result = SwapOff::kNoMemory;
+    bool room = group_->usage() < group_->limit() ||
+                reclaim_to(group_->limit() - static_cast<std::int64_t>(swap::kGroupFrames), worker);
+    handle_pending(worker);
+    if (sync::now_ns() > until || (usage_source_ != nullptr && !usage_source_->keep_going())) {
+      return SwapOff::kGoesOn;  // still frozen
     }
-    if (result == SwapOff::kDone) result = take_back(record, owner, worker);
+    result = room ? take_back(record, owner, worker) : SwapOff::kNoMemory;
   }
   if (result == SwapOff::kDone) {
     sync::MutexLock writer(devices_.writer());
@@ -202,7 +228,7 @@ Space::SwapOff Space::take_back(std::uint32_t record, swap::Entry owner, Worker&
   swap::Content content;
   std::uint32_t entry = 0;
   SwapOff result = SwapOff::kDone;
-  if (devices_.read(record, worker.io, &content) != swap::DeviceStore::ReadResult::kRead) {
+  if (devices_.read(record, worker.io, &content, true) != swap::DeviceStore::ReadResult::kRead) {
     result = SwapOff::kDamaged;
   } else if (!zswap_.put(content, owner, &entry)) {
     result = SwapOff::kNoMemory;

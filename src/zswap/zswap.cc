@@ -98,6 +98,42 @@ bool Zswap::next_victim(Victim* victim) {
   return false;
 }
 
+std::size_t Zswap::list(std::uint32_t entry, std::span<Victim> found) {
+  std::size_t count = 0;
+  sync::MutexLock lock(mutex_);
+  std::uint32_t end = entry_end_.load(sync::kRelaxed);
+  while (++entry < end && count < found.size()) {
+    const Entry& e = entries_[entry];
+    if (e.length != 0) found[count++] = {entry, {e.slot, e.generation}};
+  }
+  return count;
+}
+
+std::size_t Zswap::recompress(Worker& worker, std::byte* page, std::uint32_t entry) {
+  constexpr std::size_t kWorthPercent = 85;
+  Entry& e = entries_[entry];
+  if (e.age == kTried || e.writing || e.codec == codec::Kind::kZstd) return 0;
+  if (e.age++ == 0) return 0;
+  e.age = kTried;
+  // What is damaged is found out, and told, by whoever needs the page.
+  if (load(worker, entry, page) != LoadResult::kLoaded) return 0;
+  std::size_t before = e.length;
+  std::size_t length = worker.dense->compress(page, worker.buffer, before * kWorthPercent / 100);
+  if (length == 0) return 0;
+  std::uint32_t grown_pages = 0;
+  zspool::Handle handle = pool_.allocate(length, &grown_pages);
+  if (!handle) return 0;
+  group_->charge(grown_pages);
+  std::memcpy(zspool::Pinned(pool_, handle).data(), worker.buffer, length);
+  group_->uncharge(pool_.free(e.handle, before));
+  take_from(group_->stats().stored_bytes, before - length);
+  sync::MutexLock lock(mutex_);
+  e.handle = handle;
+  e.length = static_cast<std::uint16_t>(length);
+  e.codec = worker.dense->kind();
+  return before - length;
+}
+
 StoreResult Zswap::store(Worker& worker, const std::byte* page, swap::Entry owner, bool keep_raw,
                          std::uint32_t* payload) {
   memgroup::Stats& stats = group_->stats();
@@ -120,7 +156,9 @@ StoreResult Zswap::store(Worker& worker, const std::byte* page, swap::Entry owne
     content = {page, kPageBytes, static_cast<std::uint8_t>(codec::Kind::kRaw), 0};
   }
   content.checksum = codec::page_checksum(page);
-  return put(content, owner, payload) ? StoreResult::kCompressed : StoreResult::kNoMemory;
+  if (!put(content, owner, payload)) return StoreResult::kNoMemory;
+  add_to(stats.zswpout);
+  return StoreResult::kCompressed;
 }
 
 bool Zswap::put(const swap::Content& content, swap::Entry owner, std::uint32_t* entry) {
@@ -138,6 +176,7 @@ bool Zswap::put(const swap::Content& content, swap::Entry owner, std::uint32_t* 
                         .length = content.length,
                         .codec = static_cast<codec::Kind>(content.codec),
                         .writing = false,
+                        .age = 0,
                         .referenced = true,
                         .next = 0,
                         .previous = 0});
@@ -147,7 +186,6 @@ bool Zswap::put(const swap::Content& content, swap::Entry owner, std::uint32_t* 
     add_to(stats.reject_compress_fail);
     return false;
   }
-  add_to(stats.zswpout);
   add_to(stats.stored_pages);
   add_to(stats.stored_bytes, content.length);
   return true;
@@ -173,6 +211,7 @@ void Zswap::drop(std::uint32_t entry) {
   take_from(group_->stats().stored_bytes, length);
   sync::MutexLock lock(mutex_);
   unlink(entry);
+  e.length = 0;
   e.handle.value = free_entry_;
   free_entry_ = entry;
 }

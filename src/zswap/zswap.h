@@ -19,6 +19,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <utility>
 
 #include "codec/codec.h"
@@ -41,6 +42,7 @@ enum class LoadResult { kLoaded, kDamaged };
 // A compression context and a buffer. One user at a time.
 struct Worker {
   codec::Codec codec;
+  codec::Codec* dense = nullptr;   // for recompress(): packs harder
   std::byte* workspace = nullptr;  // of the codec; large enough for any, where set_codec() is used
   std::size_t workspace_bytes = 0;
   std::byte* buffer = nullptr;  // a page: compressed bytes on their way, or a page on its way to the program
@@ -83,8 +85,15 @@ class Zswap {
     zspool::Pinned object(pool_, e.handle);
     return use(swap::Content{object.data(), e.length, static_cast<std::uint8_t>(e.codec), e.checksum});
   }
+  // Live entries after `entry` (0: from the first), in no order that means anything. Fewer than there is room
+  // for: there are no more.
+  std::size_t list(std::uint32_t entry, std::span<Victim> found);
+  // Packs an entry harder if it was met here before and that was not tried yet. `page`: a page of scratch
+  // memory. Returns the bytes saved; 0: it stays as it is.
+  std::size_t recompress(Worker& worker, std::byte* page, std::uint32_t entry);
   // Marks an entry as being written, so that it is not packed twice. False: it is marked already.
   bool begin_writing(std::uint32_t entry) { return !std::exchange(entries_[entry].writing, true); }
+  bool is_writing(std::uint32_t entry) const { return entries_[entry].writing; }
   void end_writing(std::uint32_t entry) { entries_[entry].writing = false; }
 
   zspool::ZsPool& pool() { return pool_; }
@@ -101,11 +110,13 @@ class Zswap {
     std::uint16_t length;
     codec::Kind codec;
     bool writing;                  // by the slot's lock
+    std::uint8_t age;              // by the slot's lock; kTried: recompress() has had it
     bool referenced;               // by mutex_, as the rest
     std::uint32_t next, previous;  // younger, older
   };
   static_assert(sizeof(Entry) == 28);
   static constexpr std::uint32_t kPatterns = 4096;
+  static constexpr std::uint8_t kTried = 255;
 
   bool pattern_index(std::uint64_t word, std::uint32_t* index);
   std::uint32_t add_entry(const Entry& filled);

@@ -87,12 +87,12 @@ TEST(SpaceSwap, SwapoffBringsEverythingBackIntoThePool) {
   std::uint64_t out = s.in_state(swap::State::kDevice);
   s.world().allow_steps(100000);
   for (std::size_t area : {0, 1}) {
-    EXPECT_EQ(s.world().space().swap_off(area, s.world().worker()), vm::Space::SwapOff::kDone);
+    EXPECT_EQ(s.world().space().swap_off(area, false, s.world().worker()), vm::Space::SwapOff::kDone);
     s.world().device(area).scribble(0, s.world().device(area).bytes());
   }
   EXPECT_EQ(s.in_state(swap::State::kDevice), 0u);
   EXPECT_EQ(s.in_state(swap::State::kZswap), out);
-  EXPECT_EQ(s.world().space().swap_off(0, s.world().worker()), vm::Space::SwapOff::kNotThere);
+  EXPECT_EQ(s.world().space().swap_off(0, false, s.world().worker()), vm::Space::SwapOff::kNotThere);
   s.world().verify_everything();
 }
 
@@ -106,7 +106,7 @@ TEST(SpaceSwap, SwapoffRefusesWhatDoesNotFitAndLeavesTheDeviceInUse) {
   s.world().group().init(10, &s.world().stats());
   s.world().group().set_usage(10);
   s.world().keep_usage(true);
-  EXPECT_EQ(s.world().space().swap_off(1, s.world().worker()), vm::Space::SwapOff::kNoMemory);
+  EXPECT_EQ(s.world().space().swap_off(1, false, s.world().worker()), vm::Space::SwapOff::kNoMemory);
   s.world().keep_usage(false);
   s.world().group().init(5000, &s.world().stats());
   EXPECT_GT(s.in_state(swap::State::kDevice), 0u);
@@ -121,15 +121,15 @@ TEST(SpaceSwap, SwapoffCanBeInterrupted) {
   s.page_out();
   s.write_back();
   s.world().allow_steps(20);
-  EXPECT_EQ(s.world().space().swap_off(1, s.world().worker()), vm::Space::SwapOff::kInterrupted);
+  EXPECT_EQ(s.world().space().swap_off(1, false, s.world().worker()), vm::Space::SwapOff::kGoesOn);
   EXPECT_GT(s.in_state(swap::State::kDevice), 0u);
   s.world().allow_steps(100000);
-  EXPECT_EQ(s.world().space().swap_off(1, s.world().worker()), vm::Space::SwapOff::kDone);
+  EXPECT_EQ(s.world().space().swap_off(1, true, s.world().worker()), vm::Space::SwapOff::kDone);
   s.world().verify_everything();
 }
 
 TEST(SpaceSwap, LostTornAndForgedWritesAreNeverBelieved) {
-  for (os::SimDevice::Faults faults : {os::SimDevice::Faults{.torn_write = 1}, {.lost_write = 1}}) {
+  for (auto faults : {os::SimDevice::Faults{.torn_write = 1}, os::SimDevice::Faults{.lost_write = 1}}) {
     SwapWorld s;
     s.page_out();
     for (std::size_t number : {0, 1}) s.world().device(number).set_faults(faults);

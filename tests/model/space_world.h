@@ -169,6 +169,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   memgroup::Group group_;
   os::SimMmu sim_;
   os::SimDevice devices_[2];
+  bool swapping_off_[2] = {};
   std::size_t areas_[2] = {swap::kMaxAreas, swap::kMaxAreas};
   vm::Space space_;
   vm::Worker worker_;

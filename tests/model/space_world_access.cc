@@ -272,6 +272,8 @@ void World::change_limit() {
 void World::write_back_some() {
   note("write back");
   refresh_usage();
+  keep_going_left_ = 1000;
+  if (random_.one_in(2)) space_.tidy_devices(worker_);
   for (std::uint64_t i = random_.below(4); i > 0; --i) {
     space_.write_back(
         random_.one_in(2) ? vm::Space::WritebackNeed::kLastResort : vm::Space::WritebackNeed::kSoon, worker_);
@@ -283,7 +285,8 @@ void World::swap_off_some() {
   if (areas_[number] == swap::kMaxAreas) return;
   refresh_usage();
   keep_going_left_ = random_.below(2000);
-  auto result = space_.swap_off(areas_[number], worker_);
+  auto result = space_.swap_off(areas_[number], swapping_off_[number], worker_);
+  swapping_off_[number] = result == vm::Space::SwapOff::kGoesOn;
   space_.handle_pending(worker_);
   note("swap off " + std::to_string(number) + ": " + std::to_string(static_cast<int>(result)));
   if (result == vm::Space::SwapOff::kDone) {

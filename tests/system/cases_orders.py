@@ -141,14 +141,18 @@ def order_swapoff_under_load():
         def talk(process):
             wait_until(lambda: swap_pages(process.pid) > 500, "pages on the device")
             for _ in range(3):
-                order("set", process.pid, f"limit={native.watcher.peak}")
-                done = call([TOOL, "swapoff", str(process.pid), str(path)])
-                if process.poll() is not None:
-                    break
-                check(done.returncode == 0, f"swapoff: {done.stderr}")
-                rounds.append(swap_pages(process.pid))
-                order("swapon", process.pid, f"{path},size=256M")
-                order("set", process.pid, f"limit={native.watcher.peak // 3}")
+                for words in (
+                    ["set", f"limit={native.watcher.peak}"],
+                    ["swapoff", str(path)],
+                    ["swapon", f"{path},size=256M"],
+                    ["set", f"limit={native.watcher.peak // 3}"],
+                ):
+                    done = call([TOOL, words[0], str(process.pid), words[1]])
+                    if process.poll() is not None:
+                        return  # it was done meanwhile
+                    check(done.returncode == 0, f"{words}: {done.stderr}")
+                    if words[0] == "swapoff":
+                        rounds.append(swap_pages(process.pid))
 
         options = ["--quiet", "--swap", f"{path},size=256M", "--max-pool-percent", "10"]
         outcome = run(run_line(native.watcher.peak // 3, argv, options), interact=talk)

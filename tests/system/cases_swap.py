@@ -105,12 +105,12 @@ def swap_cleaning():
 def swap_fork_tree():
     """Children, and theirs, read what their parents have written, while the parents go on."""
     with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
-        native = run([program("fork_tree"), "80"])
+        native = run([program("fork_tree"), "32"])
         check(native.status == 0, f"native run failed: {native.describe()}")
-        limit = native.watcher.peak // 3
+        limit = native.watcher.peak // 2
         options = ["--quiet", "--swap", "auto", *SMALL_POOL]
         environment = os.environ | {"TMPDIR": directory}
-        outcome = run_limited(limit, [program("fork_tree"), "80"], options, env=environment)
+        outcome = run_limited(limit, [program("fork_tree"), "32"], options, env=environment)
         check(outcome.status == 0, outcome.describe())
         check(outcome.last_line() == native.last_line(), outcome.describe())
         used_swap(outcome, "fork tree")

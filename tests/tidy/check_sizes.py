@@ -20,7 +20,7 @@ COVERED_BY = {
     "src/runtime/swap_devices.cc": "tests/system/cases_swap.py",
     "src/cli/managed.cc": "tests/system/cases_orders.py", "src/cli/order.cc": "tests/system/cases_orders.py",
     "src/cli/top.cc": "tests/system/cases_orders.py",
-    "src/vm/fault.cc": "tests/model", "src/vm/fork.cc": "tests/model", "src/vm/layout.cc": "tests/model",
+    "src/vm/recompress.cc": "tests/model/space_recompress_test.cc", "src/vm/fault.cc": "tests/model", "src/vm/fork.cc": "tests/model", "src/vm/layout.cc": "tests/model",
     "src/vm/reclaim.cc": "tests/model", "src/vm/space.cc": "tests/model", "src/os/sim/": "tests/model",
     "src/runtime/engine.cc": "tests/system/cases_transparency.py",
     "src/runtime/fork.cc": "tests/system/cases_programs.py",

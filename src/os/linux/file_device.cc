@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "os/linux/syscalls.h"
+#include "sync/futex.h"
 
 namespace coldpress::os {
 namespace {
@@ -21,7 +22,7 @@ Error can_not(const char* what, const char* path, long answer) {
   text << "can not " << what << " " << path << " for swap: ";
   switch (-answer) {
     case ENOENT:
-      text << "no such directory";
+      text << "no such file or directory (a new file needs a size: PATH,size=4G)";
       break;
     case EACCES:
     case EPERM:
@@ -29,6 +30,7 @@ Error can_not(const char* what, const char* path, long answer) {
       text << "not allowed to write there";
       break;
     case EAGAIN:
+    case EBUSY:
       text << "it is in use by another process: give each its own";
       break;
     case EISDIR:
@@ -51,7 +53,8 @@ IoStatus status_of(long answer) {
 }  // namespace
 
 Status FileDevice::open(const char* path, std::uint64_t bytes) {
-  constexpr int kFlags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
+  // Without a size only what is there can be meant.
+  const int kFlags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | (bytes > 0 ? O_CREAT : 0);
   long fd = sys_open(path, kFlags | O_DIRECT, 0600);
   if (fd == -EINVAL) fd = sys_open(path, kFlags, 0600);
   if (fd < 0) return can_not("open", path, fd);
@@ -67,6 +70,13 @@ Status FileDevice::open(const char* path, std::uint64_t bytes) {
   }
   std::uint64_t has = static_cast<std::uint64_t>(about.st_size);
   is_block_device_ = S_ISBLK(about.st_mode);
+  if (is_block_device_) {
+    // Exclusive, or the kernel's own swap or a mounted file system could lie there.
+    fd = sys_open(path, O_RDWR | O_EXCL | O_CLOEXEC | O_DIRECT);
+    close();
+    if (fd < 0) return can_not("use", path, fd);
+    fd_ = static_cast<int>(fd);
+  }
   if (is_block_device_) {
     sys_ioctl(fd_, BLKGETSIZE64, &has);
   } else if (!S_ISREG(about.st_mode)) {
@@ -152,9 +162,16 @@ void FileDevice::inherit(int fd) {
 }
 
 IoStatus FileDevice::read(std::uint64_t offset, std::byte* into, std::size_t count) {
+  constexpr int kTries = 100;
+  constexpr std::int64_t kPauseNs = 1'000'000;
   offset += start_;
-  while (count > 0) {
+  for (int tries = 0; count > 0;) {
     long got = sys_pread(fd_, into, count, offset);
+    // A moment without memory is no reason to lose a page.
+    if ((got == -ENOMEM || got == -EAGAIN) && ++tries < kTries) {
+      sync::sleep_ns(kPauseNs);
+      continue;
+    }
     if (got <= 0) return IoStatus::kError;  // 0: cut off by somebody
     into += got;
     offset += static_cast<std::uint64_t>(got);
@@ -201,9 +218,17 @@ void FileDevice::submit_write(std::uint64_t offset, const std::byte* from, std::
   int submitted = 0;
   do {
     submitted = io_uring_submit(&ring_);
-  } while (submitted == -EINTR || submitted == -EAGAIN);
-  // Anything else the kernel says here it says of the ring, and the entry stays in it.
-  ++in_ring_;
+  } while (submitted == -EINTR);
+  if (submitted == 1) {
+    ++in_ring_;
+    return;
+  }
+  // The ring does not take it (any more): from now on without.
+  finished(tag, write_now(writes_[tag]));
+  if (in_ring_ == 0) {
+    io_uring_queue_exit(&ring_);
+    ring_state_ = Ring::kRefused;
+  }
 }
 
 void FileDevice::finished(std::uint32_t tag, IoStatus status) { early_[early_count_++] = {tag, status}; }
@@ -223,7 +248,7 @@ IoStatus FileDevice::write_now(const Write& write) const {
 IoStatus FileDevice::ended(std::uint32_t tag, int result) const {
   const Write& write = writes_[tag];
   if (result == static_cast<int>(write.count)) return IoStatus::kDone;
-  if (result < 0 && result != -EAGAIN && result != -EINTR) return status_of(result);
+  if (result < 0 && result != -EAGAIN && result != -EINTR && result != -ECANCELED) return status_of(result);
   std::size_t done = result > 0 ? static_cast<std::size_t>(result) / kBlockBytes * kBlockBytes : 0;
   return write_now({write.offset + done, write.from + done, write.count - done});
 }

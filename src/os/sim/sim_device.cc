@@ -27,6 +27,11 @@ std::uint64_t SimDevice::used_bytes() const {
   return static_cast<std::uint64_t>(std::count(used_.begin(), used_.end(), true)) * kBlockBytes;
 }
 
+std::uint64_t SimDevice::reads() const {
+  sync::MutexLock lock(mutex_);
+  return reads_;
+}
+
 bool SimDevice::contains(std::span<const std::byte> bytes) const {
   sync::MutexLock lock(mutex_);
   return std::search(content_.begin(), content_.end(), bytes.begin(), bytes.end()) != content_.end();
@@ -34,6 +39,7 @@ bool SimDevice::contains(std::span<const std::byte> bytes) const {
 
 IoStatus SimDevice::read(std::uint64_t offset, std::byte* into, std::size_t count) {
   sync::MutexLock lock(mutex_);
+  ++reads_;
   if (offset + count > content_.size() || one_in(faults_.read_error)) return IoStatus::kError;
   std::memcpy(into, content_.data() + offset, count);
   return IoStatus::kDone;

@@ -28,6 +28,7 @@ class SimDevice final : public BlockDevice {
   void scribble(std::uint64_t offset, std::uint64_t count);
   // Bytes of it that were written and not discarded since, in blocks.
   std::uint64_t used_bytes() const;
+  std::uint64_t reads() const;
   bool contains(std::span<const std::byte> bytes) const;
 
   std::uint64_t bytes() const override { return content_.size(); }
@@ -53,6 +54,7 @@ class SimDevice final : public BlockDevice {
   std::vector<bool> used_ = std::vector<bool>(content_.size() / kBlockBytes);
   std::vector<Write> under_way_;
   Faults faults_;
+  std::uint64_t reads_ = 0;
   std::uint64_t random_;
 };
 

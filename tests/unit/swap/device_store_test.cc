@@ -147,6 +147,31 @@ TEST_F(DeviceStoreTest, PacksReadsAndDrops) {
   store_.validate();
 }
 
+TEST_F(DeviceStoreTest, ManyAreReadFromWholeSegments) {
+  SimDevice device(8 * kMiB);
+  add(device);
+  for (std::uint32_t id = 1; id <= 1000; ++id) pending_[id] = make(1 + random_.below(kPageBytes));
+  write();
+  std::uint64_t before = device.reads();
+  for (int round = 0; round < 2; ++round) {
+    for (const auto& [id, object] : live_) {
+      Content content;
+      ASSERT_EQ(store_.read(object.record, io_, &content, true), ReadResult::kRead);
+      ASSERT_TRUE(std::equal(object.bytes.begin(), object.bytes.end(), content.data)) << id;
+    }
+  }
+  EXPECT_LT(device.reads() - before, 60u);
+  // What is written where it was is not taken for it.
+  while (!live_.empty()) drop(live_.begin()->first);
+  for (std::uint32_t id = 1; id <= 2000; ++id) pending_[id] = make(1 + random_.below(kPageBytes));
+  write();
+  for (const auto& [id, object] : live_) {
+    Content content;
+    ASSERT_EQ(store_.read(object.record, io_, &content, true), ReadResult::kRead);
+    ASSERT_TRUE(std::equal(object.bytes.begin(), object.bytes.end(), content.data)) << id;
+  }
+}
+
 TEST_F(DeviceStoreTest, NothingOfItCanBeReadOnTheDevice) {
   SimDevice sealed(2 * kMiB), open(2 * kMiB);
   std::size_t first = add(sealed);
@@ -326,6 +351,37 @@ TEST_F(DeviceStoreTest, AChildForgetsWhatWasUnderWay) {
   EXPECT_EQ(store_.records_on(area), 1u);
   expect_all_readable();
   store_.validate();
+}
+
+TEST_F(DeviceStoreTest, WhatWasHeldForNobodyIsFreeAgain) {
+  SimDevice device(2 * kMiB);
+  add(device);
+  for (int round = 0; round < 20; ++round) {
+    for (std::uint32_t id = 1; id <= 200; ++id) pending_[id] = make(3000);
+    write();
+    ASSERT_TRUE(pending_.empty()) << round;
+    store_.hold_up_to(store_.sequence());
+    while (!live_.empty()) drop(live_.begin()->first);
+    store_.hold_up_to(0);
+  }
+}
+
+TEST_F(DeviceStoreTest, AreasComeAndGoWithoutUsingUpTheTables) {
+  SimDevice device(2 * kMiB);
+  std::uint64_t before = 0;
+  for (int round = 0; round < 100; ++round) {
+    std::size_t area = add(device);
+    pending_[1] = make(3000);
+    write();
+    ASSERT_EQ(live_.size(), 1u);
+    expect_all_readable();
+    store_.freeze_area(area);
+    drop(1);
+    store_.remove_area(area);
+    if (round == 20) before = store_.metadata_pages();
+    store_.validate();
+  }
+  EXPECT_EQ(store_.metadata_pages(), before);
 }
 
 TEST_F(DeviceStoreTest, RecordsOfAnAreaAreFound) {

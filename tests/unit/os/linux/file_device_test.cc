@@ -142,12 +142,14 @@ TEST_P(FileDeviceTest, WhatMkswapMadeIsTaken) {
 
 TEST_P(FileDeviceTest, SaysWhatIsWrongWithAPath) {
   path_ = directory_ + "/nowhere/swap";
-  EXPECT_NE(open(4 * kMiB).find("no such directory"), std::string::npos);
+  EXPECT_NE(open(4 * kMiB).find("no such file or directory"), std::string::npos);
   path_ = directory_;
   EXPECT_NE(open(4 * kMiB).find("directory"), std::string::npos);
   path_ = "/dev/null";
   EXPECT_NE(open(4 * kMiB).find("neither a file nor a block device"), std::string::npos);
   path_ = directory_ + "/swap";
+  EXPECT_NE(open(0).find("needs a size"), std::string::npos);
+  std::ofstream(path_).close();
   EXPECT_NE(open(0).find("say how large"), std::string::npos);
 }
 
