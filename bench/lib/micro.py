@@ -134,7 +134,8 @@ class Micro:
         if mode.startswith("library"):
             argv += ["--pager", mode.split("-")[1]]
         if mode.startswith("run"):
-            under = ["run", "--quiet", "--swap", "none", "--limit", f"{limit_mib}M", "--fault-path", mode.split("-")[1]]
+            under = ["run", "--quiet", "--swap", "none", "--limit", f"{limit_mib}M"]
+            under += ["--fault-path", mode.split("-")[1]]
             argv = [str(self.tool), *under, "--stats", str(stats), "--", *argv]
         return argv
 

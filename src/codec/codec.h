@@ -14,7 +14,7 @@ namespace coldpress::codec {
 
 enum class Kind : std::uint8_t { kLz4 = 1, kZstd = 2, kRaw = 3 };  // raw: as it is
 
-struct Choice {
+struct alignas(8) Choice {  // read and replaced at once
   Kind kind = Kind::kLz4;
   int level = 1;  // zstd only
   bool operator==(const Choice&) const = default;
