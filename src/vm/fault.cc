@@ -21,9 +21,9 @@ bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
     Prepared& prepared = run[0];
     prepared = prepare(page, worker);
     if (prepared.out_of_reach) return false;
-    bool loads = prepared.valid && prepared.loaded == Loaded::kGood &&
-                 (prepared.word.state == State::kZswap || prepared.word.state == State::kDevice);
-    std::uint32_t count = loads && prepared.word.state == State::kZswap ? prepare_run(page, run, worker) : 1;
+    State state = prepared.word.state;
+    bool loads = prepared.valid && prepared.loaded == Loaded::kGood && state != State::kFrame;
+    std::uint32_t count = loads && state != State::kDevice ? prepare_run(page, run, worker) : 1;
     Outcome outcome;
     {
       sync::MutexLock lock(layout_);

@@ -47,6 +47,7 @@ void Space::expect(PageIndex next, std::uint32_t window) {
 // now.
 std::uint32_t Space::prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun], Worker& worker) {
   std::uint32_t window = window_at(page), count = 1;
+  if (window > 1 && run[0].word.state == State::kSame) zswap_.load_same(run[0].word.payload, worker.page);
   for (; count < window; ++count) {
     Prepared& next = run[count];
     PageWord word = table_.get(page + count);

@@ -40,6 +40,17 @@ TEST_F(ReadaheadTest, UpwardReadsComeInRuns) {
   EXPECT_GT(value(world_.stats().swap_ra_hit) * 10, value(world_.stats().swap_ra) * 8);
 }
 
+TEST_F(ReadaheadTest, SoDoSameFilledPages) {
+  for (std::uint64_t i = 0; i < kPages; ++i) {
+    auto kind = i % 3 == 0 ? ContentKind::kZero : i % 3 == 1 ? ContentKind::kSame : ContentKind::kCompressible;
+    ASSERT_TRUE(world_.write_page(World::kBase + i, make_content(kind, i)));
+  }
+  page_out();
+  std::uint64_t faults = value(world_.stats().pgfault);
+  for (std::uint64_t i = 0; i < kPages; ++i) ASSERT_TRUE(world_.check_page(World::kBase + i));
+  EXPECT_LT(value(world_.stats().pgfault) - faults, kPages / 8);
+}
+
 TEST_F(ReadaheadTest, ThreeStreamsDoNotDisturbEachOther) {
   for (std::uint64_t i = 0; i < kPages / 4; ++i) {
     for (std::uint64_t stream = 0; stream < 3; ++stream) {

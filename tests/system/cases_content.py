@@ -81,11 +81,11 @@ def fork_tree():
         if stopped and not tool_lines(outcome.stderr):
             raise Failure(f"raw forks were stopped without a word: {outcome.describe()}")
 
-    native = run([program("fork_tree"), "80"])
+    native = run([program("fork_tree"), "56"])
     check(native.status == 0, f"native run failed: {native.describe()}")
     for fraction in (2, 4):
         limit = native.watcher.peak // fraction
-        outcome = run_limited(limit, [program("fork_tree"), "80"])
+        outcome = run_limited(limit, [program("fork_tree"), "56"])
         check(outcome.status == 0, f"1/{fraction}: {outcome.describe()}")
         check(outcome.last_line() == native.last_line(), f"1/{fraction}: {outcome.describe()}")
         check_raw_forks(outcome)
