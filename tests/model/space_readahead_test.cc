@@ -42,7 +42,8 @@ TEST_F(ReadaheadTest, UpwardReadsComeInRuns) {
 
 TEST_F(ReadaheadTest, SoDoSameFilledPages) {
   for (std::uint64_t i = 0; i < kPages; ++i) {
-    auto kind = i % 3 == 0 ? ContentKind::kZero : i % 3 == 1 ? ContentKind::kSame : ContentKind::kCompressible;
+    constexpr ContentKind kKinds[] = {ContentKind::kZero, ContentKind::kSame, ContentKind::kCompressible};
+    ContentKind kind = kKinds[i % 3];
     ASSERT_TRUE(world_.write_page(World::kBase + i, make_content(kind, i)));
   }
   page_out();
