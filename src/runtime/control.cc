@@ -36,6 +36,7 @@ void Engine::look_for_order() {
   if (turn.state == ControlPage::kPosted) {
     if (!page.pass(turn, turn.in(ControlPage::kRunning))) return;
     reclaim_goal_ = -1;
+    swapping_off_ = swap::kMaxAreas;
     order_begun_ns_ = sync::now_ns();
     std::memcpy(order_text_, page.text, sizeof order_text_);  // a copy: the other side could still write
     order_text_[sizeof order_text_ - 1] = 0;
@@ -86,12 +87,14 @@ void Engine::set(std::string_view text, Text& answer) {
     }
     config_.limit_bytes = *bytes / kPageBytes * kPageBytes;
     group_.set_limit(config_.limit_bytes >> kPageShift);
+    space_.hope_again();
   } else if (key == "max_pool_percent" && parse_count(value, 100, number)) {
     config_.max_pool_percent = static_cast<std::uint32_t>(number);
     space_.set_pool_share(config_.max_pool_percent);
   } else if (key == "writeback" && parse_count(value, 1, number)) {
     config_.writeback = number == 1;
     space_.set_writeback(config_.writeback);
+    space_.hope_again();
   } else if (key == "recompress_percent" && parse_count(value, 100, number)) {
     space_.set_recompress_share(static_cast<std::uint32_t>(number));
   } else if (key == "codec") {

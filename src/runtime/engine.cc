@@ -34,8 +34,7 @@ std::uint64_t address_space_bytes() {
 
 Result<Engine*> Engine::create(const Config& config, Mode mode, PageRange image) {
   os::EngineMemory memory;
-  if (auto status = memory.init(address_space_bytes()); !status)
-    return status.error();
+  if (auto status = memory.init(address_space_bytes()); !status) return status.error();
   void* place = memory.allocate(sizeof(Engine), "coldpress-engine");
   if (place == nullptr) {
     memory.destroy();
@@ -67,10 +66,9 @@ Status Engine::start() {
   if (mode_ == Mode::kLibrary) {
     if (auto status = activate(); !status) return status;
   }
-  if (!start_engine_thread(monitor_thread_, &monitor_entry, "coldpress")) {
+  if (!start_monitor()) {
     return Error{Text() << "can not start a thread: raise the limit on processes (ulimit -u)"};
   }
-  drop_program_copies();
   return Done{};
 }
 
@@ -100,21 +98,31 @@ Status Engine::open_all(int main_fd, bool keep_staging) {
   return Done{};
 }
 
-// In kProcess mode the engine's threads have a table of their own; the program's shall not show the engine's
-// descriptors. On the signal path program threads serve themselves and need them.
-void Engine::drop_program_copies() {
-  if (mode_ == Mode::kLibrary || config_.fault_path == FaultPath::kSignal) return;
+void Engine::descriptors(Descriptors& fds) const {
   int of_mmu[4], of_view[3], of_devices[SwapDevices::kMaxDescriptors];
   mmu_.descriptors(of_mmu);
   view_.descriptors(of_view);
   devices_.descriptors(of_devices);
-  for (int fd : of_devices) {
-    if (fd >= 0) os::sys_close(fd);
+  std::copy_n(of_mmu, 4, fds.fd);
+  std::copy_n(of_view, 3, fds.fd + 4);
+  fds.fd[7] = stats_fd_;
+  fds.fd[8] = report_fd_;
+  std::copy_n(of_devices, SwapDevices::kMaxDescriptors, fds.fd + 9);
+}
+
+// In kProcess mode the engine's threads have a table of their own; the program's shall not show the engine's
+// descriptors. On the signal path program threads serve themselves and need them, but for those of devices.
+// Once the monitor runs, its numbers are not those of the program's table any more: hence taken before.
+bool Engine::start_monitor() {
+  Descriptors copies;
+  descriptors(copies);
+  if (!start_engine_thread(monitor_thread_, &monitor_entry, "coldpress")) return false;
+  if (mode_ == Mode::kLibrary) return true;
+  for (int* fd = copies.fd + (config_.fault_path == FaultPath::kSignal ? 9 : 0); fd != std::end(copies.fd);
+       ++fd) {
+    if (*fd >= 0) os::sys_close(*fd);
   }
-  for (int fd : of_mmu) os::sys_close(fd);
-  for (int fd : of_view) os::sys_close(fd);
-  os::sys_close(stats_fd_);
-  if (report_fd_ >= 0) os::sys_close(report_fd_);
+  return true;
 }
 
 bool Engine::start_engine_thread(sync::Thread& thread, void (*entry)(void*), const char* name) {

@@ -96,7 +96,11 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   bool start_servers();
   bool make_worker(vm::Worker& worker);
   bool start_engine_thread(sync::Thread& thread, void (*entry)(void*), const char* name);
-  void drop_program_copies();
+  struct Descriptors {
+    int fd[9 + SwapDevices::kMaxDescriptors];  // -1: none; those of devices last
+  };
+  void descriptors(Descriptors& fds) const;
+  bool start_monitor();
 
   void post_and_wait(Request request) REQUIRES(ask_mutex_);
   void answer_request();

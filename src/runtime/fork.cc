@@ -249,6 +249,7 @@ void Engine::start_afresh(int main_fd) {
   COLDPRESS_GAUGES(COLDPRESS_ZERO)
 #undef COLDPRESS_ZERO
   stats_->limit_bytes.store(config.limit_bytes);
+  swapping_off_ = swap::kMaxAreas;
   control().turn.store(0);  // an order to the parent is not one to its child
   if (inherit) {
     stats_->stored_pages.store(gauges[0]);
@@ -265,8 +266,7 @@ void Engine::start_afresh(int main_fd) {
     space_.drop_filled();
     gate_.open();
   }
-  bool started = start_engine_thread(monitor_thread_, &monitor_entry, "coldpress");
-  if (!started) {
+  if (!start_monitor()) {
     if (inherit) {
       report(Text() << "forked process " << os::sys_getpid() << " can not start its threads: stopped");
       __builtin_trap();
@@ -274,7 +274,6 @@ void Engine::start_afresh(int main_fd) {
     running_.store(false);
     return;
   }
-  drop_program_copies();
 }
 
 }  // namespace coldpress::runtime

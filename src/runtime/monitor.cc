@@ -27,17 +27,9 @@ void Engine::server_entry(void* argument) {
 
 void Engine::monitor() {
   if (mode_ == Mode::kProcess) {
-    int keep[9 + SwapDevices::kMaxDescriptors], of_mmu[4], of_view[3];
-    int of_devices[SwapDevices::kMaxDescriptors];
-    devices_.descriptors(of_devices);
-    std::copy_n(of_devices, SwapDevices::kMaxDescriptors, keep + 9);
-    mmu_.descriptors(of_mmu);
-    view_.descriptors(of_view);
-    std::copy_n(of_mmu, 4, keep);
-    std::copy_n(of_view, 3, keep + 4);
-    keep[7] = stats_fd_;
-    keep[8] = report_fd_;
-    os::close_all_but(keep);
+    Descriptors keep;
+    descriptors(keep);
+    os::close_all_but(keep.fd);
   }
   if (restart_servers_) {
     restart_servers_ = false;
@@ -87,7 +79,7 @@ void Engine::watch() {
     devices_.check_children(space_);
     space_.tidy_devices(monitor_worker_);
   }
-  if (group_.usage() > group_.high()) {
+  if (group_.usage() > group_.high() && !space_.hopeless()) {
     if (!active_.load() && !try_to_activate()) return;
     if (mode_ == Mode::kProcess) adopt_everything();
     space_.reclaim_to(group_.low(), monitor_worker_);

@@ -13,7 +13,7 @@
 namespace coldpress::runtime {
 namespace {
 
-constexpr char kFirstFile = 'A', kPin = 'p', kLast = 'z';
+constexpr char kFirstFile = 'A', kPin = 'p', kLastPin = 'y', kLast = 'z';
 constexpr char kAutomatic[] = "auto", kMemory[] = "ram";
 constexpr std::uint64_t kMinAutomaticBytes = std::uint64_t{16} << 20;
 
@@ -86,7 +86,10 @@ bool SwapDevices::attach_new(vm::Space& space) {
   bool all = true;
   auto attach = [&](auto& device, bool sealed) {
     if (!device.open || device.area < swap::kMaxAreas) return;
-    if (attach_one(space, device, device.device, sealed)) return;
+    if (attach_one(space, device, device.device, sealed)) {
+      space.hope_again();
+      return;
+    }
     device.device.close();
     device.open = all = false;
   };
@@ -217,7 +220,7 @@ bool SwapDevices::send(int socket) {
   for (int pin : pins_) {
     if (pin >= 0) sent = sent && os::send_byte(socket, kPin, pin);
   }
-  sent = sent && os::send_byte(socket, kLast, ends[1]);
+  sent = sent && os::send_byte(socket, kLastPin, ends[1]);
   os::sys_close(ends[1]);
   return sent;
 }
@@ -275,17 +278,20 @@ void SwapDevices::give_up_received() {
 
 bool SwapDevices::receive(int socket, std::int64_t timeout_ns) {
   for (File& file : files_) file.received = -1;
-  // The numbers are those of the parent's descriptors.
+  // The numbers are those of the parent's descriptors. What comes without one, where one belongs, was lost
+  // because this process may not have more of them.
   std::fill(std::begin(pins_), std::end(pins_), -1);
   std::size_t pin_count = 0;
-  for (char what = 0; what != kLast;) {
+  for (char what = 0; what != kLast && what != kLastPin;) {
     int fd = -1;
     what = os::receive_byte(socket, timeout_ns, &fd);
     bool is_file = what >= kFirstFile && what < static_cast<char>(kFirstFile + kMaxFiles);
     if (is_file && fd >= 0) {
       files_[what - kFirstFile].received = fd;
-    } else if ((what == kPin || what == kLast) && (fd < 0 || pin_count < kMaxPins)) {
-      if (fd >= 0) pins_[pin_count++] = fd;
+    } else if ((what == kPin || what == kLastPin) && fd >= 0 && pin_count < kMaxPins) {
+      pins_[pin_count++] = fd;
+    } else if (what == kLast && fd < 0) {
+      // Nothing lies on a device.
     } else {
       if (fd >= 0) os::sys_close(fd);
       give_up_received();

@@ -31,6 +31,10 @@ SegmentId DeviceStore::sparsest(std::size_t area) {
 }
 
 bool DeviceStore::clean() {
+  // One at a time: the other buffers are for what leaves the pool.
+  for (std::size_t i = 0; batches_ != nullptr && i < kBatches; ++i) {
+    if (batches_[i].phase != Phase::kIdle && batches_[i].cleaned_count > 0) return false;
+  }
   for (std::size_t i = 0; i < kMaxAreas; ++i) {
     // One alone would only change its place.
     SegmentId segment = sparsest(i), next = segment ? sparsest(i) : SegmentId{};

@@ -212,6 +212,7 @@ void DeviceStore::submit() {
   {
     sync::MutexLock lock(mutex_);
     area = &areas_[segments_[batch.segment].area];
+    ++area->writes;
   }
   if (!area->knows_buffers) {
     area->knows_buffers = true;
@@ -256,6 +257,7 @@ void DeviceStore::retire(Batch& batch) {
   under_way_bytes_.fetch_sub(batch.used_bytes, sync::kRelaxed);
   if (batch.cleaned_count == 0) leaving_bytes_.fetch_sub(batch.used_bytes, sync::kRelaxed);
   sync::MutexLock lock(mutex_);
+  --areas_[segments_[batch.segment].area].writes;
   for (std::uint32_t i = 0; i < batch.cleaned_count; ++i) segments_[batch.cleaned[i]].cleaning = false;
   // Where there was no room, nothing is wrong with the place.
   segments_.close(batch.segment, batch.used_bytes, batch.status != os::IoStatus::kError);
@@ -347,6 +349,11 @@ std::uint64_t DeviceStore::sequence() {
 void DeviceStore::hold_up_to(std::uint64_t sequence) {
   sync::MutexLock lock(mutex_);
   segments_.hold_up_to(sequence);
+}
+
+std::uint32_t DeviceStore::writes_to(std::size_t area) {
+  sync::MutexLock lock(mutex_);
+  return areas_[area].writes;
 }
 
 std::uint64_t DeviceStore::records_on(std::size_t area) {

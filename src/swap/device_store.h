@@ -92,6 +92,8 @@ class DeviceStore {
     retire(*batch);
     return true;
   }
+  // Writes to an area that were not reaped yet.
+  std::uint32_t writes_to(std::size_t area);
   // Of these, what the pool still owns.
   std::uint64_t leaving_bytes() const { return leaving_bytes_.load(sync::kRelaxed); }
   std::uint64_t under_way_bytes() const { return under_way_bytes_.load(sync::kRelaxed); }
@@ -122,6 +124,7 @@ class DeviceStore {
       for (std::uint32_t m = 0; m < batch.moves; ++m) settle(batch.move[m], false);
       batch.phase = Phase::kIdle;
     }
+    for (Area& area : areas_) area.writes = 0;
     under_way_bytes_.store(0, sync::kRelaxed);
     leaving_bytes_.store(0, sync::kRelaxed);
     whole_sequence_ = last_read_ = 0;
@@ -167,6 +170,7 @@ class DeviceStore {
     std::int64_t pause_until_ns, pause_ns;  // after a write that failed
     std::uint64_t turn;
     std::uint64_t records;
+    std::uint32_t writes;  // under way
   };
 
   enum class Phase : std::uint8_t { kIdle, kFilling, kWriting, kEnded };

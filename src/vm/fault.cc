@@ -291,7 +291,7 @@ void Space::make_room(Worker& worker) {
   std::int64_t usage = group_->usage();
   if (usage > group_->high() && usage_source_ != nullptr) usage_source_->pressure();
   if (usage < group_->limit()) return;
-  if (hopeless_until_.load(sync::kRelaxed) > sync::now_ns()) return;
+  if (hopeless()) return;
   add_to(group_->stats().direct_reclaim);
   reclaim_to(group_->limit() - static_cast<std::int64_t>(swap::kGroupFrames), worker);
 }

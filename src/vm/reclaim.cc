@@ -36,7 +36,6 @@ constexpr std::int64_t kFirstPauseNs = 10'000'000, kLongestPauseNs = 1'000'000'0
 
 bool Space::reclaim_to(std::int64_t target, Worker& worker) {
   if (paused_.load(sync::kRelaxed)) return false;
-  if (worker.background && hopeless_until_.load(sync::kRelaxed) > sync::now_ns()) return false;
   bool urgent = group_->usage() >= group_->limit();
   std::uint32_t failures = 0;
   std::int64_t waiting_until = 0;
@@ -69,7 +68,7 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker) {
 // device may never answer.
 bool Space::wait_for_device(std::int64_t& until) {
   constexpr std::int64_t kLookNs = 500'000, kPatienceNs = 1'000'000'000;
-  bool writes = devices_.leaving_bytes() > 0 || writing_.load(sync::kRelaxed);
+  bool writes = devices_.under_way_bytes() > 0 || writing_.load(sync::kRelaxed);
   if (!writes || device_stuck_.load(sync::kRelaxed) || group_->usage() < group_->limit()) return false;
   std::int64_t now = sync::now_ns();
   if (until == 0) until = now + kPatienceNs;
@@ -79,6 +78,17 @@ bool Space::wait_for_device(std::int64_t& until) {
   }
   sync::sleep_ns(kLookNs);
   return true;
+}
+
+// More memory in use than there was then may be memory that can be reclaimed.
+bool Space::hopeless() const {
+  return hopeless_until_.load(sync::kRelaxed) > sync::now_ns() &&
+         group_->usage() <= hopeless_usage_.load(sync::kRelaxed) + group_->limit() / 8;
+}
+
+void Space::hope_again() {
+  hopeless_pause_ns_.store(0, sync::kRelaxed);
+  hopeless_until_.store(0, sync::kRelaxed);
 }
 
 bool Space::shared_lately() const {
@@ -92,6 +102,7 @@ void Space::limit_missed() {
   std::int64_t pause =
       std::clamp(hopeless_pause_ns_.load(sync::kRelaxed) * 2, kFirstPauseNs, kLongestPauseNs);
   hopeless_pause_ns_.store(pause, sync::kRelaxed);
+  hopeless_usage_.store(group_->usage(), sync::kRelaxed);
   hopeless_until_.store(sync::now_ns() + pause, sync::kRelaxed);
   // Up to a twentieth, or 16 MiB, a limit counts as held: pages on their way, pinned ones, a burst.
   std::int64_t tolerance = std::max(group_->limit() / 20, std::int64_t{16 << 20} >> kPageShift);

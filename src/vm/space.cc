@@ -102,6 +102,7 @@ void Space::set_pinned(PageRange range, bool pinned) {
   sync::MutexLock lock(layout_);
   if (!pinned) {
     pinned_.remove(range);
+    hope_again();
   } else {
     COLDPRESS_CHECK(pinned_.add(range));
   }

@@ -125,6 +125,10 @@ class Space {
   // --- reclaim (reclaim.cc)
   // Reclaims until usage is at most `target` pages. false: no progress was possible any more.
   bool reclaim_to(std::int64_t target, Worker& worker) EXCLUDES(layout_);
+  // Reclaim has given up, a moment ago, and nothing has changed since.
+  bool hopeless() const;
+  // Something has changed.
+  void hope_again();
   // What reclaim met of pages that a fork has shared: for Mmu::make_own(), by a thread that no fault, and no
   // fork, waits for.
   static constexpr std::size_t kMaxShared = 64;
@@ -164,6 +168,7 @@ class Space {
   bool write_back(WritebackNeed need, Worker& worker) EXCLUDES(layout_);
   // Waits, at most so long, until no write is under way. false: one still is.
   bool finish_writes(std::int64_t wait_ns) EXCLUDES(layout_);
+  bool finish_writes_to(std::size_t area, std::int64_t wait_ns) EXCLUDES(layout_);
   // Settles what has ended, makes room on the devices, and gives back what is free.
   void tidy_devices(Worker& worker) EXCLUDES(layout_);
   // Brings everything on the area back and takes it out of use. kGoesOn: call again, with `goes_on`, soon.
@@ -350,6 +355,7 @@ class Space {
   sync::Atomic<bool> paused_{false};
   sync::Atomic<std::int64_t> hopeless_until_{0};
   sync::Atomic<std::int64_t> hopeless_pause_ns_{0};
+  sync::Atomic<std::int64_t> hopeless_usage_{0};
   sync::Atomic<bool> warned_{false};
   sync::Atomic<bool> damage_reported_{false};
   sync::Atomic<bool> write_failure_reported_{false};

@@ -80,8 +80,10 @@ void Space::tidy_devices(Worker& worker) {
   if (!devices_.writer().try_lock()) return;
   while (settle_writes(0)) {
   }
+  writing_.store(true, sync::kRelaxed);
   if (has_swap()) devices_.clean();
   devices_.discard_some();
+  writing_.store(false, sync::kRelaxed);
   devices_.writer().unlock();
 }
 
@@ -115,18 +117,24 @@ bool Space::pack() {
 
 bool Space::settle_writes(std::int64_t wait_ns) {
   bool any = devices_.reap(wait_ns, [this](const swap::Move& move, bool written) { settle(move, written); });
-  if (any) device_stuck_.store(false, sync::kRelaxed);
+  if (any && device_stuck_.exchange(false, sync::kRelaxed)) hope_again();
   return any;
 }
 
-bool Space::finish_writes(std::int64_t wait_ns) {
+bool Space::finish_writes_to(std::size_t area, std::int64_t wait_ns) {
   std::int64_t until = sync::now_ns() + wait_ns;
-  while (devices_.under_way_bytes() > 0) {
+  while (devices_.writes_to(area) > 0) {
     if (sync::now_ns() > until) return false;
     sync::MutexLock writer(devices_.writer());
     settle_writes(kPatienceNs);
   }
   return true;
+}
+
+bool Space::finish_writes(std::int64_t wait_ns) {
+  bool all = true;
+  for (std::size_t area = 0; area < swap::kMaxAreas; ++area) all = finish_writes_to(area, wait_ns) && all;
+  return all;
 }
 
 void Space::settle(const swap::Move& move, bool written) {
@@ -195,7 +203,7 @@ Space::SwapOff Space::swap_off(std::size_t area, bool goes_on, Worker& worker) {
   if (!goes_on && !devices_.freeze_area(area)) return SwapOff::kNotThere;
   { sync::MutexLock writer(devices_.writer()); }  // whoever was packing for it has submitted
   // What is on its way there arrives first, or nobody would look for it.
-  SwapOff result = finish_writes(50 * kPatienceNs) ? SwapOff::kDone : SwapOff::kBusy;
+  SwapOff result = goes_on || finish_writes_to(area, 50 * kPatienceNs) ? SwapOff::kDone : SwapOff::kBusy;
   std::int64_t until = sync::now_ns() + kSliceNs;
   swap::Entry owner;
   for (std::uint32_t record = 0;
@@ -208,6 +216,7 @@ Space::SwapOff Space::swap_off(std::size_t area, bool goes_on, Worker& worker) {
     }
     result = room ? take_back(record, owner, worker) : SwapOff::kNoMemory;
   }
+  if (result == SwapOff::kDone && devices_.records_on(area) > 0) result = SwapOff::kBusy;
   if (result == SwapOff::kDone) {
     sync::MutexLock writer(devices_.writer());
     devices_.remove_area(area);
