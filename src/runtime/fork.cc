@@ -144,20 +144,21 @@ void Engine::serve_child(int child, int socket, bool calm, vm::Worker& worker) {
     std::int64_t left = deadline - sync::now_ns();
     int ready = left > 0 ? os::wait_either(socket, child, left) : 0;
     if (ready == 0) fill = true;  // stopped, by a debugger for instance: it will find its memory complete
-    if ((ready & 2) != 0) {
-      os::Message message = of_child.read_message();
-      if (message.kind == os::MessageKind::kFault) {
-        space_.child_fault(child, message.range.begin, worker);
-      } else if (message.kind != os::MessageKind::kNone) {
-        fill = true;  // it changes its layout before it has an engine to hear of it
-      }
-    }
     if ((ready & 1) != 0) {
+      // First: once it has said that it takes over, what waits on its userfaultfd, which is one file for both
+      // processes, is for its own threads.
       char answer = os::receive_byte(socket, 0);
       if (answer == kTorn) {
         fill = true;
       } else {
         taken_over = true;  // kWhole; or it is gone, by exec or by death
+      }
+    } else if ((ready & 2) != 0) {
+      os::Message message = of_child.read_message();
+      if (message.kind == os::MessageKind::kFault) {
+        space_.child_fault(child, message.range.begin, worker);
+      } else if (message.kind != os::MessageKind::kNone) {
+        fill = true;  // it changes its layout before it has an engine to hear of it
       }
     }
   }
