@@ -23,7 +23,7 @@
 // A place can come into use without a message: a mapping that grows in place (mremap) is registered to its
 // new end. If the newcomer comes to such a place, no record is opened. Therefore, where something was moved
 // to lately, an unmap drops only what is not registered now, and a move that begins or ends outside of what
-// came does not speak of the newcomer.
+// came does not speak of the newcomer, unless that has grown in place meanwhile (newcomer_moved).
 //
 // "Lately" ends, and words that are left belong to nobody, when the kernel says that no change is under way:
 // every message was taken then. It is asked before a message is read (forget_moves). Nothing is installed or
@@ -138,7 +138,7 @@ void Space::remap(PageRange from, PageIndex to) {
       bool others = came.begin == part.begin && !came.empty() && !moved_lately_.contains(from);
       if (others) {
         part = came;
-        others = !newcomer_left(part);
+        others = !newcomer_left(part) && !newcomer_moved(from, part, to_part);
       } else if (!came.empty() && part.begin < came.begin) {
         part.end = came.begin;
       }
@@ -255,6 +255,24 @@ bool Space::newcomer_left(PageRange& part) {
   bool left = part.begin < registered[0].begin;
   part.end = left ? registered[0].begin : registered[0].end;
   return left;
+}
+
+// Whether what came to `part` of `from` lately, and is registered still, is what moved to `to` with all of
+// `from`: it had grown in place, and its place was kept (MREMAP_DONTUNMAP). Then nothing is present there:
+// who touches the place waits until this message was taken. Somebody else's old content, of which no word was
+// known, was never filled: nothing is present where that went. If neither side has anything, it is the
+// newcomer's if all of `from` is kept: what others left has no other part of it registered.
+bool Space::newcomer_moved(PageRange from, PageRange part, PageIndex to) {
+  auto present = [&](PageRange range) {
+    PageRange found[1];
+    PageIndex at = range.begin;
+    return mmu_->scan_present(range, 1, found, &at) > 0;
+  };
+  if (present(part)) return false;
+  if (present({to, to + part.pages()})) return true;
+  PageRange registered[1];
+  PageIndex scanned_to;
+  return mmu_->scan_registered(from, registered, &scanned_to) > 0 && registered[0] == from;
 }
 
 // An unmap that could be of the old content or of the newcomer, who has left too, and may have moved. Nothing

@@ -242,6 +242,7 @@ class Space {
   bool find_arrivals(PageRange target) REQUIRES(layout_);
   bool speaks_of_newcomer(const Overtaken::Found& old, PageRange& part, PageIndex to) REQUIRES(layout_);
   bool newcomer_left(PageRange& part) REQUIRES(layout_);
+  bool newcomer_moved(PageRange from, PageRange part, PageIndex to) REQUIRES(layout_);
   void set_aside(PageRange range) REQUIRES(layout_);
   void forget_part(PageRange range) REQUIRES(layout_);
   void forget_gone(PageRange range) REQUIRES(layout_);

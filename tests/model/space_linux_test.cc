@@ -299,9 +299,8 @@ TEST_F(SpaceLinux, AddressesThatChangeHandsKeepTheRightContent) {
         for (std::uint64_t i = 0; i < kBlock; ++i) {
           PageContent content = make_content(ContentKind::kCompressible, mark + i);
           auto* words = reinterpret_cast<const std::uint64_t*>(bytes + (i << kPageShift));
-          ASSERT_TRUE(holds(words, content))
-              << "page " << i << " has word " << std::hex << words[0] << " for " << content[0]
-              << (moved != block ? ", moved" : "");
+          ASSERT_TRUE(holds(words, content)) << "page " << i << " has word " << std::hex << words[0]
+                                             << " for " << content[0] << (moved != block ? ", moved" : "");
         }
         munmap(bytes, pages << kPageShift);
       }

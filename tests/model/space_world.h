@@ -83,6 +83,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   void free_some();
   void take_lazy_some();
   void remap_some();
+  void grow_some();
   void fork_some();
   void storm();
   void change_interference();

@@ -38,6 +38,7 @@ const std::vector<World::Operation>& World::operations() {
       {"free", &World::free_some},
       {"take_lazy", &World::take_lazy_some},
       {"remap", &World::remap_some},
+      {"grow", &World::grow_some},
       {"fork", &World::fork_some},
       {"storm", &World::storm},
       {"interference", &World::change_interference},
@@ -176,6 +177,20 @@ void World::remap_some() {
   track({id, Kind::kRemap, from, target, keep});
 }
 
+// In place, which no message tells. Not over what a change under way has left: docs/bugs.md, "Known".
+void World::grow_some() {
+  PageRange range = pick(1, false, true);
+  if (range.empty()) return;
+  PageRange room{range.end, range.end + 1 + random_.below(30)};
+  if (kBase + pages_ < room.end || sim_.mapped(room)) return;
+  for (const Change& change : changes_) {
+    if (change.kind == Kind::kFork) return;  // its message tells what the child has; this would be unknown
+    if (!intersect(change.range, room).empty() || !intersect(change.target, room).empty()) return;
+  }
+  note("grow " + text_of(range) + " by " + std::to_string(room.pages()));
+  sim_.grow(range.begin, room.pages());
+}
+
 bool World::forking() const {
   return std::any_of(changes_.begin(), changes_.end(), [](const Change& c) { return c.kind == Kind::kFork; });
 }
@@ -208,7 +223,7 @@ void World::storm() {
         map_range_unwritten();
         break;
       case 2:
-        if (random_.one_in(4)) fork_some();
+        random_.one_in(4) ? fork_some() : grow_some();
         break;
       default:
         remap_some();

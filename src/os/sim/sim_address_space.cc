@@ -43,6 +43,12 @@ void SimAddressSpace::move(PageRange from, PageIndex to, bool keep_source) {
   if (!keep_source) unmap(from);
 }
 
+void SimAddressSpace::grow(PageIndex page, std::uint64_t by) {
+  SimMapping& mapping = std::prev(mappings_.upper_bound(page.value))->second;
+  COLDPRESS_CHECK(mapping.range.contains(page) && !any_mapped({mapping.range.end, mapping.range.end + by}));
+  mapping.range.end = mapping.range.end + by;
+}
+
 void SimAddressSpace::protect(PageRange range, bool writable) {
   split_at(range.begin);
   split_at(range.end);

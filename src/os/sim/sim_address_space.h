@@ -45,6 +45,8 @@ class SimAddressSpace {
   void unmap(PageRange range);
   // Moves one mapping's part, its pages with it; the source stays as an empty mapping when it is kept.
   void move(PageRange from, PageIndex to, bool keep_source);
+  // mremap in place: the mapping that holds `page`, and its registration, get longer. The room must be free.
+  void grow(PageIndex page, std::uint64_t by);
   void protect(PageRange range, bool writable);
   void set_registered(PageRange range, bool registered);
   void drop(PageRange range);

@@ -9,6 +9,11 @@ void SimMmu::map(PageRange range, bool writable) {
   space_.map(range, writable);
 }
 
+void SimMmu::grow(PageIndex page, std::uint64_t by) {
+  sync::MutexLock lock(mutex_);
+  space_.grow(page, by);
+}
+
 void SimMmu::protect(PageRange range, bool writable) {
   sync::MutexLock lock(mutex_);
   space_.protect(range, writable);

@@ -112,6 +112,7 @@ class SimMmu final : public Mmu {
 
   // --- the program's side: layout (sim_layout.cc)
   void map(PageRange range, bool writable = true);
+  void grow(PageIndex page, std::uint64_t by);  // the mapping that holds the page, in place: no message
   void protect(PageRange range, bool writable);
   void set_page_pinned(PageIndex page, bool pinned);
   ChangeId begin_unmap(PageRange range);

@@ -1,4 +1,4 @@
-// Adoption between a change and its message, one step at a time on the simulated machine.
+// Single orders of changes and their messages, one step at a time on the simulated machine.
 #include <gtest/gtest.h>
 
 #include "model_main.h"
@@ -13,9 +13,9 @@ constexpr PageIndex kPlace{512 * 300}, kElsewhere{512 * 310};
 constexpr std::uint64_t kPages = 8;
 constexpr PageRange kThere{kPlace, kPlace + kPages};
 
-class AdoptTest : public ::testing::Test, public os::FaultHandler {
+class MessagesTest : public ::testing::Test, public os::FaultHandler {
  protected:
-  AdoptTest() : sim_({.frame_count = 64}) {
+  MessagesTest() : sim_({.frame_count = 64}) {
     group_.init(1 << 20, &stats_);
     EXPECT_TRUE(
         space_.init(memory_, sim_, group_, {.pool_bytes = 1 << 20, .max_slots = 1 << 10, .max_leaves = 64}));
@@ -56,7 +56,7 @@ class AdoptTest : public ::testing::Test, public os::FaultHandler {
 
 // What is out is moved to a place and unmapped there; both messages are still to come when somebody new is
 // mapped at the place. Adopted at once, the newcomer would make the unmap look like somebody else's.
-TEST_F(AdoptTest, NothingIsAdoptedWhileAChangeIsUnderWay) {
+TEST_F(MessagesTest, NothingIsAdoptedWhileAChangeIsUnderWay) {
   using Adopted = vm::Space::Adopted;
   PageRange old{kElsewhere, kElsewhere + kPages};
   sim_.map(old);
@@ -77,6 +77,39 @@ TEST_F(AdoptTest, NothingIsAdoptedWhileAChangeIsUnderWay) {
   EXPECT_EQ(space_.page_out(kThere, worker_), kPages);
   expect(kPlace, 200);
 }
+
+// Something comes to a place, grows there, which no message tells, and moves on with its place kept, while
+// another change has been under way all the time: "lately" has not ended. The move is the newcomer's.
+class GrownInPlaceTest : public MessagesTest {
+ protected:
+  void run(std::uint64_t out) {
+    PageRange old{kElsewhere, kElsewhere + kPages}, other{kElsewhere + 100, kElsewhere + 101};
+    PageIndex last{512 * 320};
+    for (PageRange range : {old, other}) {
+      sim_.map(range);
+      ASSERT_EQ(space_.adopt(range, worker_), vm::Space::Adopted::kYes);
+    }
+    write(old.begin, 100);
+    ASSERT_EQ(space_.page_out({old.begin, old.begin + out}, worker_), out);
+    os::ChangeId lasting = sim_.begin_unmap(other);
+    os::ChangeId moved = sim_.begin_remap(old, kPlace, false);
+    take_messages({moved});
+    sim_.grow(kPlace, kPages);
+    os::ChangeId moved_on = sim_.begin_remap({kPlace, kPlace + 2 * kPages}, last, true);
+    take_messages({moved_on});
+    take_messages({lasting});
+    expect(last, 100);
+    for (std::uint64_t i = 0; i < 2 * kPages; ++i) {
+      PageContent content;
+      ASSERT_EQ(sim_.read(kPlace + i, 0, content.data(), kPageBytes), os::Access::kOk);
+      ASSERT_EQ(content, PageContent{}) << "page " << i << " of the place that was kept";
+    }
+  }
+};
+
+TEST_F(GrownInPlaceTest, WithPagesThatAreOut) { run(kPages); }
+
+TEST_F(GrownInPlaceTest, WithSomePagesThatAreThere) { run(kPages / 2); }
 
 }  // namespace
 }  // namespace coldpress::testing
