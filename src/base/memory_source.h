@@ -27,6 +27,14 @@ class MemorySource {
   virtual void label(void* start, std::size_t bytes, const char* name) {
     (void)start, (void)bytes, (void)name;
   }
+  // `count` of T, reserved and committed, with a name or without; nullptr when either fails.
+  template <typename T = std::byte>
+  T* allocate(std::size_t count, const char* name = nullptr) {
+    void* start = reserve(count * sizeof(T));
+    if (start == nullptr || !commit(start, count * sizeof(T))) return nullptr;
+    if (name != nullptr) label(start, count * sizeof(T), name);
+    return static_cast<T*>(start);
+  }
 
  protected:
   ~MemorySource() = default;

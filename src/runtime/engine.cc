@@ -128,7 +128,7 @@ bool Engine::start_monitor() {
 bool Engine::start_engine_thread(sync::Thread& thread, void (*entry)(void*), const char* name) {
   if (thread.stack == nullptr) {
     memory_.reserve(kPageBytes);  // guard
-    thread.stack = static_cast<std::byte*>(memory_.allocate(kThreadStackBytes, "coldpress-stack"));
+    thread.stack = memory_.allocate(kThreadStackBytes, "coldpress-stack");
     if (thread.stack == nullptr) return false;
     thread.stack_bytes = kThreadStackBytes;
   }
@@ -143,11 +143,10 @@ bool Engine::make_worker(vm::Worker& worker) {
   // For any codec, since it can be changed; what is not used takes no memory.
   std::size_t codec_bytes = codec::Codec::max_workspace_bytes();
   constexpr std::size_t kRunBytes = vm::Worker::kMaxRun * kPageBytes;
-  auto* memory = static_cast<std::byte*>(memory_.allocate(
-      kRunBytes + kPageBytes + swap::DeviceStore::kReadBytes + codec_bytes, "coldpress-worker"));
+  std::byte* memory = memory_.allocate(kRunBytes + kPageBytes + swap::DeviceStore::kReadBytes + codec_bytes,
+                                       "coldpress-worker");
   if (memory == nullptr) return false;
-  worker.pending = static_cast<std::uint64_t*>(
-      memory_.allocate(vm::Worker::kMaxPending * sizeof(std::uint64_t), "coldpress-worker"));
+  worker.pending = memory_.allocate<std::uint64_t>(vm::Worker::kMaxPending, "coldpress-worker");
   if (worker.pending == nullptr) return false;
   worker.page = memory;
   worker.store.buffer = memory + kRunBytes;
@@ -172,7 +171,7 @@ Status Engine::activate() {
   if (!make_worker(monitor_worker_)) return no_memory();
   constexpr codec::Choice kDense{codec::Kind::kZstd, 1};
   std::size_t dense_bytes = codec::Codec::workspace_bytes(kDense);
-  auto* dense = static_cast<std::byte*>(memory_.allocate(dense_bytes, "coldpress-worker"));
+  std::byte* dense = memory_.allocate(dense_bytes, "coldpress-worker");
   if (dense == nullptr || !dense_codec_.init(kDense, dense, dense_bytes)) return no_memory();
   monitor_worker_.store.dense = &dense_codec_;
   monitor_worker_.background = true;
@@ -182,9 +181,8 @@ Status Engine::activate() {
     worker.devices = mode_ == Mode::kLibrary;
   }
   spare_free_.store((1u << kSpareWorkers) - 1);
-  maps_buffer_ = static_cast<char*>(memory_.allocate(kMapsBufferBytes, "coldpress-maps"));
-  thread_blocks_ =
-      static_cast<std::uint64_t*>(memory_.allocate(kThreadBlocks * sizeof(std::uint64_t), "coldpress-maps"));
+  maps_buffer_ = memory_.allocate<char>(kMapsBufferBytes, "coldpress-maps");
+  thread_blocks_ = memory_.allocate<std::uint64_t>(kThreadBlocks, "coldpress-maps");
   if (maps_buffer_ == nullptr || thread_blocks_ == nullptr) return no_memory();
   int cpus[kMaxServers];
   server_count_ = os::allowed_cpus(cpus);

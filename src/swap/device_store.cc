@@ -84,12 +84,8 @@ std::uint32_t DeviceStore::next_record(std::size_t area, std::uint32_t record, E
 
 bool DeviceStore::prepare_buffers() {
   if (batches_ != nullptr) return true;
-  auto allocate = [this](std::size_t bytes) -> std::byte* {
-    void* memory = source_->reserve(bytes);
-    return memory != nullptr && source_->commit(memory, bytes) ? static_cast<std::byte*>(memory) : nullptr;
-  };
-  std::byte* data = allocate(std::size_t{kSegmentBytes} * (kBatches + 1));
-  std::byte* lists = allocate(sizeof(Batch) * kBatches + sizeof(Record) * kMaxMoves);
+  std::byte* data = source_->allocate(std::size_t{kSegmentBytes} * (kBatches + 1));
+  std::byte* lists = source_->allocate(sizeof(Batch) * kBatches + sizeof(Record) * kMaxMoves);
   if (data == nullptr || lists == nullptr) return false;
   batches_ = reinterpret_cast<Batch*>(lists);
   for (std::size_t i = 0; i < kBatches; ++i) batches_[i].data = data + i * kSegmentBytes;
@@ -152,7 +148,6 @@ std::uint32_t DeviceStore::new_record(const Move& move, const Content& content, 
                       .segment = segment,
                       .place = static_cast<std::uint16_t>(place / kUnit),
                       .codec = content.codec,
-                      .unused = 0,
                       .checksum = content.checksum,
                       .next = first,
                       .previous = 0,
@@ -282,8 +277,7 @@ DeviceStore::ReadResult DeviceStore::read(std::uint32_t record, std::byte* io, C
     segment = segments_[r.segment];
     area = &areas_[segment.area];
   }
-  std::uint64_t start = offset_of(*area, r.segment);
-  std::uint64_t offset = start + std::uint64_t{r.place} * kUnit;
+  std::uint64_t offset = offset_of(*area, r.segment) + std::uint64_t{r.place} * kUnit;
   std::uint32_t object = object_bytes(*area, r.length);
   *content = {nullptr, r.length, r.codec, r.checksum};
   if (!area->sealed && (content->data = area->device->in_place(offset)) != nullptr) return ReadResult::kRead;
@@ -306,11 +300,7 @@ bool DeviceStore::read_from_whole(const Record& r, const SegmentTable::Segment& 
   if (!whole_mutex_.try_lock()) return false;
   bool have = whole_sequence_ == segment.sequence;
   if (!have && last_read_ == segment.sequence && segment.place == SegmentTable::Place::kFull) {
-    if (whole_ == nullptr) {
-      void* memory = source_->reserve(kSegmentBytes);
-      if (memory != nullptr && source_->commit(memory, kSegmentBytes))
-        whole_ = static_cast<std::byte*>(memory);
-    }
+    if (whole_ == nullptr) whole_ = source_->allocate(kSegmentBytes);
     const Area& area = areas_[segment.area];
     have = whole_ != nullptr && area.device->read(offset_of(area, r.segment), whole_,
                                                   to_blocks(segment.used_bytes)) == os::IoStatus::kDone;

@@ -152,7 +152,6 @@ class DeviceStore {
     SegmentId segment;  // 0: free
     std::uint16_t place;
     std::uint8_t codec;
-    std::uint8_t unused;
     std::uint32_t checksum;
     std::uint32_t next, previous;  // of its segment; free: next free
     std::uint32_t number;          // its own

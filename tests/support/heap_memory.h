@@ -48,11 +48,6 @@ class HeapMemory final : public MemorySource {
     discarded_ += bytes;
   }
 
-  // As reserve() and commit().
-  std::byte* allocate(std::size_t bytes) {
-    void* start = reserve(bytes);
-    return start != nullptr && commit(start, bytes) ? static_cast<std::byte*>(start) : nullptr;
-  }
   // commit() refuses what would bring committed() above the limit.
   void set_commit_limit(std::size_t bytes) {
     std::lock_guard lock(mutex_);

@@ -48,13 +48,6 @@ void EngineMemory::label(void* start, std::size_t bytes, const char* name) {
   name_mapping(start, bytes_to_pages(bytes) * kPageBytes, name);
 }
 
-void* EngineMemory::allocate(std::size_t bytes, const char* name) {
-  void* start = reserve(bytes);
-  if (start == nullptr || !commit(start, bytes)) return nullptr;
-  label(start, bytes, name);
-  return start;
-}
-
 void EngineMemory::reset(void* from) {
   auto start = bytes_to_pages(reinterpret_cast<std::uint64_t>(from)) * kPageBytes;
   std::uint64_t bytes = base_ + bytes_ - start;

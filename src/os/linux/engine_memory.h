@@ -27,8 +27,6 @@ class EngineMemory final : public MemorySource {
   void discard(void* start, std::size_t bytes) override;
   void label(void* start, std::size_t bytes, const char* name) override;
 
-  // As reserve() + commit(); nullptr when either fails. `name` shows in /proc/PID/maps.
-  void* allocate(std::size_t bytes, const char* name);
   PageRange range() const { return {page_of(base_), page_of(base_ + bytes_)}; }
   // Bytes of address space handed out so far.
   std::size_t reserved_bytes() const { return next_ - base_; }

@@ -80,10 +80,7 @@ void LinuxMmu::interrupt() {
 
 Status LinuxMmu::activate(MemorySource& memory) {
   auto area = [&](std::uint64_t pages, const char* name) {
-    void* start = memory.reserve(pages << kPageShift);
-    if (start == nullptr || !memory.commit(start, pages << kPageShift)) return std::uint64_t{0};
-    name_mapping(start, pages << kPageShift, name);
-    return reinterpret_cast<std::uint64_t>(start);
+    return reinterpret_cast<std::uint64_t>(memory.allocate(pages << kPageShift, name));
   };
   // A guard page on each side keeps the registered areas from merging with their neighbours.
   memory.reserve(kPageBytes);

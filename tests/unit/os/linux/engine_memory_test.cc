@@ -83,7 +83,7 @@ TEST_F(EngineMemoryTest, RefusesMoreThanIsLeft) {
 }
 
 TEST_F(EngineMemoryTest, AllocateCommits) {
-  auto* piece = static_cast<std::byte*>(memory_.allocate(10000, "coldpress-test"));
+  std::byte* piece = memory_.allocate(10000, "coldpress-test");
   ASSERT_NE(piece, nullptr);
   std::memset(piece, 5, 10000);
   std::string maps = maps_of(memory_.range());
@@ -98,8 +98,8 @@ TEST_F(EngineMemoryTest, WhatIsNotCommittedIsNotAccessible) {
 }
 
 TEST_F(EngineMemoryTest, ResetForgetsWhatWasHandedOutFromAPlaceOn) {
-  auto* kept = static_cast<std::byte*>(memory_.allocate(2 * kPageBytes, "coldpress-test"));
-  auto* piece = static_cast<std::byte*>(memory_.allocate(8 * kPageBytes, "coldpress-test"));
+  std::byte* kept = memory_.allocate(2 * kPageBytes, "coldpress-test");
+  std::byte* piece = memory_.allocate(8 * kPageBytes, "coldpress-test");
   ASSERT_TRUE(kept != nullptr && piece != nullptr);
   std::memset(kept, 0x22, 2 * kPageBytes);
   std::memset(piece, 0x33, 8 * kPageBytes);
@@ -112,7 +112,7 @@ TEST_F(EngineMemoryTest, ResetForgetsWhatWasHandedOutFromAPlaceOn) {
       << "the counters of the fork check start anew";
   EXPECT_EQ(*static_cast<std::uint64_t*>(memory_.last_page()), 0u);
   EXPECT_EQ(kept[2 * kPageBytes - 1], std::byte{0x22});
-  auto* again = static_cast<std::byte*>(memory_.allocate(8 * kPageBytes, "coldpress-test"));
+  std::byte* again = memory_.allocate(8 * kPageBytes, "coldpress-test");
   ASSERT_EQ(again, piece);
   for (std::size_t i = 0; i < 8 * kPageBytes; ++i) ASSERT_EQ(again[i], std::byte{0});
 }
