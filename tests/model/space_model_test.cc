@@ -16,7 +16,9 @@
 namespace coldpress::testing {
 namespace {
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_THREAD__)
+constexpr std::uint64_t kRuns = 8;  // of one thread
+#elif defined(__SANITIZE_ADDRESS__)
 constexpr std::uint64_t kRuns = 40;
 #else
 constexpr std::uint64_t kRuns = 150;

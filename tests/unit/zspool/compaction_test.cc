@@ -18,7 +18,7 @@ using testing::Random;
 
 constexpr std::uint32_t kAll = ~std::uint32_t{0};
 
-struct Object {
+struct Marked {
   Handle handle;
   std::size_t bytes = 0;
   std::uint64_t mark = 0;
@@ -40,15 +40,15 @@ struct Object {
 class CompactionTest : public ::testing::Test {
  protected:
   void SetUp() override { ASSERT_TRUE(pool_.init(memory_, std::uint64_t{512} << 20)); }
-  Object make(std::size_t bytes) {
-    Object object{pool_.allocate(bytes), bytes, ++marks_ * 0x9e3779b97f4a7c15};
+  Marked make(std::size_t bytes) {
+    Marked object{pool_.allocate(bytes), bytes, ++marks_ * 0x9e3779b97f4a7c15};
     EXPECT_TRUE(object.handle);
     Pinned pinned(pool_, object.handle);
     object.write(pinned.data());
     return object;
   }
-  void check(const std::vector<Object>& objects) {
-    for (const Object& object : objects) {
+  void check(const std::vector<Marked>& objects) {
+    for (const Marked& object : objects) {
       Pinned pinned(pool_, object.handle);
       ASSERT_TRUE(object.holds(pinned.data()));
     }
@@ -60,10 +60,10 @@ class CompactionTest : public ::testing::Test {
 };
 
 TEST_F(CompactionTest, PacksWhatSparseZspagesHold) {
-  std::vector<Object> objects;
+  std::vector<Marked> objects;
   for (int i = 0; i < 4000; ++i) objects.push_back(make(700));
   std::uint64_t full = pool_.pages();
-  std::vector<Object> kept;
+  std::vector<Marked> kept;
   for (std::size_t i = 0; i < objects.size(); ++i) {
     if (i % 10 == 0) {
       kept.push_back(objects[i]);
@@ -79,16 +79,16 @@ TEST_F(CompactionTest, PacksWhatSparseZspagesHold) {
   EXPECT_EQ(pool_.compact(kAll), 0u) << "nothing is left to do";
   check(kept);
   pool_.validate();
-  for (const Object& object : kept) pool_.free(object.handle, 700);
+  for (const Marked& object : kept) pool_.free(object.handle, 700);
   EXPECT_EQ(pool_.pages(), 0u);
 }
 
 TEST_F(CompactionTest, APinnedObjectStaysAndNobodyWaitsForIt) {
-  std::vector<Object> objects;
+  std::vector<Marked> objects;
   for (int i = 0; i < 1000; ++i) objects.push_back(make(1500));
-  Object used = objects[500];
+  Marked used = objects[500];
   std::byte* where = pool_.pin(used.handle);
-  for (const Object& object : objects) {
+  for (const Marked& object : objects) {
     if (object.handle != used.handle && object.mark % 8 != 0) pool_.free(object.handle, 1500);
   }
   pool_.compact(kAll);
@@ -99,7 +99,7 @@ TEST_F(CompactionTest, APinnedObjectStaysAndNobodyWaitsForIt) {
 }
 
 TEST_F(CompactionTest, ABudgetIsKeptAndTheNextCallGoesOn) {
-  std::vector<Object> objects;
+  std::vector<Marked> objects;
   for (std::size_t i = 0; i < 6000; ++i) objects.push_back(make(200 + i % 40 * 60));
   for (std::size_t i = 0; i < objects.size(); ++i) {
     if (i / 40 % 5 != 0) pool_.free(objects[i].handle, objects[i].bytes);
@@ -117,7 +117,7 @@ TEST_F(CompactionTest, ABudgetIsKeptAndTheNextCallGoesOn) {
 
 TEST_F(CompactionTest, StatisticsOfTheClassesAddUp) {
   Random random(3);
-  std::vector<Object> objects;
+  std::vector<Marked> objects;
   for (int i = 0; i < 5000; ++i) objects.push_back(make(random.between(1, kPageBytes)));
   for (std::size_t i = 0; i < objects.size(); i += 3) pool_.free(objects[i].handle, objects[i].bytes);
   std::uint64_t pages = 0, in_use = 0, freeable = 0;
@@ -147,7 +147,7 @@ std::size_t real_size(Random& random) {
 
 TEST_F(CompactionTest, AMillionStoresAndFreesLeaveLittleWaste) {
   Random random(8);
-  std::vector<Object> objects;
+  std::vector<Marked> objects;
   for (int step = 0; step < 1'000'000; ++step) {
     // Up and down, as programs grow and shrink.
     std::size_t wanted = step / 100'000 % 2 == 0 ? 60'000 : 25'000;
@@ -177,17 +177,17 @@ TEST_F(CompactionTest, GoesOnBesideReadersWritersAndFrees) {
   for (std::uint64_t id = 1; id <= 3; ++id) {
     users.emplace_back([&, id] {
       Random random(id);
-      std::vector<Object> objects;
+      std::vector<Marked> objects;
       for (int step = 0; step < 60000; ++step) {
         std::uint64_t roll = random.below(10);
         if (objects.size() < 300 && roll < 4) {
           std::size_t bytes = 100 + random.below(8) * 300;
-          Object object{pool_.allocate(bytes), bytes, random.next()};
+          Marked object{pool_.allocate(bytes), bytes, random.next()};
           Pinned pinned(pool_, object.handle);
           object.write(pinned.data());
           objects.push_back(object);
         } else if (!objects.empty()) {
-          Object& object = objects[random.below(objects.size())];
+          Marked& object = objects[random.below(objects.size())];
           {
             Pinned pinned(pool_, object.handle);
             if (!object.holds(pinned.data())) damaged.fetch_add(1);
@@ -203,7 +203,7 @@ TEST_F(CompactionTest, GoesOnBesideReadersWritersAndFrees) {
           }
         }
       }
-      for (const Object& object : objects) pool_.free(object.handle, object.bytes);
+      for (const Marked& object : objects) pool_.free(object.handle, object.bytes);
     });
   }
   for (auto& user : users) user.join();

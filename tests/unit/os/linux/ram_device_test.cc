@@ -9,7 +9,7 @@
 namespace coldpress::os {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
+constexpr std::uint64_t kRunBytes = 1 << 20;
 
 std::uint64_t rss_anon_kib() {
   FILE* status = std::fopen("/proc/self/status", "re");
@@ -24,14 +24,14 @@ std::uint64_t rss_anon_kib() {
 
 TEST(RamDeviceTest, WritesAreDoneAtOnceAndReadInPlace) {
   testing::HeapMemory memory;
-  std::byte* buffer = memory.allocate(kMiB);
+  std::byte* buffer = memory.allocate(kRunBytes);
   RamDevice device;
-  ASSERT_TRUE(device.open(64 * kMiB));
-  EXPECT_EQ(device.bytes(), 64 * kMiB);
-  std::memset(buffer, 7, kMiB);
+  ASSERT_TRUE(device.open(64 * kRunBytes));
+  EXPECT_EQ(device.bytes(), 64 * kRunBytes);
+  std::memset(buffer, 7, kRunBytes);
   std::uint64_t before = rss_anon_kib();
   for (std::uint32_t i = 0; i < 60; ++i) {
-    device.submit_write(i * kMiB, buffer, kMiB, 0);
+    device.submit_write(i * kRunBytes, buffer, kRunBytes, 0);
     BlockDevice::Completion done[2];
     ASSERT_EQ(device.reap(done, 0), 1u);
     ASSERT_EQ(done[0].status, IoStatus::kDone);
@@ -41,12 +41,12 @@ TEST(RamDeviceTest, WritesAreDoneAtOnceAndReadInPlace) {
 #else
   (void)before;
 #endif
-  EXPECT_EQ(std::memcmp(device.in_place(30 * kMiB), buffer, kMiB), 0);
+  EXPECT_EQ(std::memcmp(device.in_place(30 * kRunBytes), buffer, kRunBytes), 0);
   std::byte* back = memory.allocate(kBlockBytes);
-  ASSERT_EQ(device.read(59 * kMiB, back, kBlockBytes), IoStatus::kDone);
+  ASSERT_EQ(device.read(59 * kRunBytes, back, kBlockBytes), IoStatus::kDone);
   EXPECT_EQ(std::memcmp(back, buffer, kBlockBytes), 0);
-  device.discard(30 * kMiB, kMiB);
-  EXPECT_EQ(*device.in_place(30 * kMiB), std::byte{0}) << "given back";
+  device.discard(30 * kRunBytes, kRunBytes);
+  EXPECT_EQ(*device.in_place(30 * kRunBytes), std::byte{0}) << "given back";
   device.close();
 }
 
