@@ -97,7 +97,6 @@ TEST_F(OperationGateTest, NothingRunsBetweenCloseAndOpen) {
   for (int round = 0; round < 200; ++round) {
     gate_.close();
     std::uint64_t before = work.load();
-    EXPECT_TRUE(gate_.at_rest() || started_ > finished_);
     for (int i = 0; i < 50; ++i) std::this_thread::yield();
     ASSERT_EQ(work.load(), before) << "an operation ran behind the closed gate";
     gate_.open();
