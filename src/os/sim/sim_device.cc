@@ -17,6 +17,11 @@ void SimDevice::set_faults(const Faults& faults) {
   faults_ = faults;
 }
 
+void SimDevice::overwrite(std::uint64_t offset, std::span<const std::byte> bytes) {
+  sync::MutexLock lock(mutex_);
+  std::copy(bytes.begin(), bytes.end(), content_.begin() + static_cast<std::ptrdiff_t>(offset));
+}
+
 void SimDevice::scribble(std::uint64_t offset, std::uint64_t count) {
   sync::MutexLock lock(mutex_);
   for (std::uint64_t i = offset; i < offset + count; ++i) content_[i] = static_cast<std::byte>(next_random());

@@ -26,6 +26,7 @@ class SimDevice final : public BlockDevice {
   void set_faults(const Faults& faults);
   // Writes noise over the content, as another program would.
   void scribble(std::uint64_t offset, std::uint64_t count);
+  void overwrite(std::uint64_t offset, std::span<const std::byte> bytes);
   // Bytes of it that were written and not discarded since, in blocks.
   std::uint64_t used_bytes() const;
   std::uint64_t reads() const;
