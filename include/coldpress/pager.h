@@ -7,7 +7,8 @@
 //   char* bytes = static_cast<char*>(region.data());  // plain memory, zero-filled
 //
 // All regions of a pager together occupy at most its limit: pages that have not been touched for a while are
-// compressed, and come back when they are touched.
+// compressed, what has been cold for longest goes on to swap devices if there are any, and all come back when
+// they are touched.
 //
 // Thread safety: all functions may be called from any thread at any time; a Region must not be destroyed
 // while others use its memory, nor a Pager before its regions. Sizes are in bytes. Errors: open() says what
@@ -21,6 +22,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace coldpress {
 
@@ -38,14 +40,17 @@ struct PagerOptions {
   Compression compression = Compression::kLz4;
   int zstd_level = 1;  // -7 to 19, not 0
   FaultPath fault_path = FaultPath::kThread;
+  // Devices for what compression alone does not hold, as for swapon(); none when empty.
+  std::vector<std::string> swap = {};
+  unsigned max_pool_percent = 80;  // of the limit, for the pool, where there are devices
 };
 
 // A moment's counters; names as in the kernel's vmstat (docs/stats.md).
 struct PagerStatistics {
   std::uint64_t limit_bytes, resident_bytes, pool_bytes, metadata_bytes;
-  std::uint64_t stored_pages, stored_bytes, same_filled_pages;
-  std::uint64_t pgfault, pgmajfault, zswpin, zswpout;
-  std::uint64_t limit_exceeded, decompress_fail;
+  std::uint64_t stored_pages, stored_bytes, swap_pages, swap_bytes, same_filled_pages;
+  std::uint64_t pgfault, pgmajfault, zswpin, zswpout, pswpin, pswpout, written_back_pages;
+  std::uint64_t limit_exceeded, decompress_fail, swap_read_fail, swap_write_fail;
 };
 
 class Pager;
@@ -95,6 +100,18 @@ class Pager {
 
   // A region of `bytes` (rounded up to pages), zero-filled. Empty on failure.
   Region map(std::size_t bytes);
+
+  // Each of these returns "", or one sentence that says why not; then nothing has changed.
+  // What is over a lower limit goes from now on.
+  std::string set_limit(std::uint64_t bytes);
+  // Gives so much memory back now. "": done, else how much was not.
+  std::string reclaim(std::uint64_t bytes);
+  // A device: "PATH[,size=SIZE][,prio=N]", a file or block device, what lies there encrypted with a key that
+  // is never stored; or "ram:SIZE[,prio=N]", memory that does not count. Higher priorities are filled first.
+  std::string swapon(const std::string& device);
+  // By its path as it was given, or "ram". Brings back or moves on what lies there, which can take long;
+  // "ENOMEM ..." when it does not fit elsewhere: the device stays in use.
+  std::string swapoff(const std::string& device);
   PagerStatistics statistics() const;
 
  private:

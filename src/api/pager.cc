@@ -4,11 +4,33 @@
 
 #include "os/linux/syscalls.h"
 #include "runtime/engine.h"
+#include "runtime/order_giver.h"
 
 namespace coldpress {
 
 struct Pager::Implementation {
+  explicit Implementation(runtime::Engine* made) : engine(made) {}
+
   runtime::Engine* engine;
+  sync::Mutex ordering;  // one order after the other
+
+  std::string order(runtime::Order order, const std::string& text, std::uint64_t argument) {
+    using runtime::Given;
+    constexpr unsigned kTimeoutS = 3600;
+    runtime::ControlPage& page = engine->control();
+    if (text.size() >= sizeof page.text) return "that is too long";
+    sync::MutexLock lock(ordering);
+    Text answer;
+    auto never = [](const void*) { return false; };
+    switch (runtime::give_order(page, order, text, argument, kTimeoutS, never, nullptr, answer)) {
+      case Given::kFollowed:
+        return "";
+      case Given::kRefused:
+        return std::string(answer.view());
+      default:
+        return "the pager is busy with something else: try again";
+    }
+  }
 
   // Runs work(space, worker) as one operation of the engine.
   template <typename Work>
@@ -38,9 +60,22 @@ Pager::Opened Pager::open(const PagerOptions& options) {
     config.codec = {codec::Kind::kZstd, options.zstd_level};
   }
   if (options.fault_path == FaultPath::kSignal) config.fault_path = runtime::FaultPath::kSignal;
+  if (options.max_pool_percent > 100) return {nullptr, "max_pool_percent must be at most 100"};
+  config.max_pool_percent = options.max_pool_percent;
+  for (const std::string& device : options.swap) {
+    if (config.swap_count == runtime::kMaxSwap) {
+      return {nullptr, "at most " + std::to_string(runtime::kMaxSwap) +
+                           " swap devices to begin with; others by swapon()"};
+    }
+    if (Text problem = runtime::parse_swap(device, config.swap[config.swap_count++]);
+        !problem.view().empty()) {
+      std::string_view said = problem.view();
+      return {nullptr, std::string(said.substr(said.starts_with("--") ? 2 : 0))};
+    }
+  }
   auto created = runtime::Engine::create(config, runtime::Mode::kLibrary, {});
   if (!created) return {nullptr, std::string(created.error().text.view())};
-  auto implementation = std::make_unique<Implementation>(Implementation{created.value()});
+  auto implementation = std::make_unique<Implementation>(created.value());
   return {std::unique_ptr<Pager>(new Pager(std::move(implementation))), ""};
 }
 
@@ -69,12 +104,30 @@ Region Pager::map(std::size_t bytes) {
   return region;
 }
 
+std::string Pager::set_limit(std::uint64_t bytes) {
+  return implementation_->order(runtime::Order::kSet, "limit=" + std::to_string(bytes), 0);
+}
+
+std::string Pager::reclaim(std::uint64_t bytes) {
+  return implementation_->order(runtime::Order::kReclaim, "", bytes);
+}
+
+std::string Pager::swapon(const std::string& device) {
+  return implementation_->order(runtime::Order::kSwapOn, device, 0);
+}
+
+std::string Pager::swapoff(const std::string& device) {
+  return implementation_->order(runtime::Order::kSwapOff, device, 0);
+}
+
 PagerStatistics Pager::statistics() const {
   implementation_->engine->refresh_gauges();
   const memgroup::Stats& s = implementation_->engine->stats();
-  return {s.limit_bytes,  s.resident_bytes,    s.pool_bytes,     s.metadata_bytes, s.stored_pages,
-          s.stored_bytes, s.same_filled_pages, s.pgfault,        s.pgmajfault,     s.zswpin,
-          s.zswpout,      s.limit_exceeded,    s.decompress_fail};
+  return {s.limit_bytes,       s.resident_bytes,  s.pool_bytes,     s.metadata_bytes,
+          s.stored_pages,      s.stored_bytes,    s.swap_pages,     s.swap_bytes,
+          s.same_filled_pages, s.pgfault,         s.pgmajfault,     s.zswpin,
+          s.zswpout,           s.pswpin,          s.pswpout,        s.written_back_pages,
+          s.limit_exceeded,    s.decompress_fail, s.swap_read_fail, s.swap_write_fail};
 }
 
 struct Region::Part {

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -13,7 +12,7 @@
 #include <filesystem>
 
 #include "os/linux/stats_file.h"
-#include "sync/futex.h"
+#include "runtime/order_giver.h"
 
 namespace coldpress::cli {
 namespace {
@@ -97,43 +96,26 @@ ControlPage& Managed::control() const {
 
 std::string Managed::order(runtime::Order order, const std::string& text, std::uint64_t argument,
                            unsigned timeout_s) {
-  using Turn = ControlPage::Turn;
-  constexpr std::int64_t kLook = 2'000'000, kSecond = 1'000'000'000, kNoticed = 10 * kSecond;
+  using runtime::Given;
   ControlPage& page = control();
   if (text.size() >= sizeof page.text) return "that is too long";
-  std::int64_t begun = sync::now_ns();
-  Turn mine;
-  for (;;) {
-    Turn turn = Turn::of(page.turn.load());
-    bool left =
-        turn.state == ControlPage::kIdle || (turn.state != ControlPage::kRunning &&
-                                             kill(static_cast<pid_t>(turn.tool), 0) != 0 && errno == ESRCH);
-    mine = {ControlPage::kTaken, turn.ticket + 1, static_cast<std::uint32_t>(getpid())};
-    if (left && page.pass(turn, mine)) break;
-    if (sync::now_ns() - begun > kNoticed) return fmt::format("process {} is busy with another order", pid_);
-    sync::sleep_ns(kLook);
-  }
-  page.order = order;
-  page.argument = argument;
-  std::memcpy(page.text, text.c_str(), text.size() + 1);
-  page.pass(mine, mine.in(ControlPage::kPosted));
-  begun = sync::now_ns();
-  for (;;) {
-    Turn turn = Turn::of(page.turn.load(sync::kAcquire));
-    if (turn.state == ControlPage::kDone && turn.ticket == (mine.ticket & 0xffffff)) break;
-    if (has_ended()) return fmt::format("process {} has ended, or begun another program, meanwhile", pid_);
-    std::int64_t waited = sync::now_ns() - begun;
-    // Nobody looks: taken back, unless it is looked at this very moment.
-    if (waited > kNoticed && page.pass(mine.in(ControlPage::kPosted), mine.in(ControlPage::kIdle))) {
+  Text answer;
+  auto ended = [](const void* self) { return static_cast<const Managed*>(self)->has_ended(); };
+  switch (runtime::give_order(page, order, text, argument, timeout_s, ended, this, answer)) {
+    case Given::kFollowed:
+      return "";
+    case Given::kRefused:
+      return std::string(answer.view());
+    case Given::kBusy:
+      return fmt::format("process {} is busy with another order", pid_);
+    case Given::kNoAnswer:
       return fmt::format("process {} does not answer: is it stopped?", pid_);
-    }
-    if (waited > std::int64_t{timeout_s} * kSecond) return fmt::format("process {} is still at it", pid_);
-    sync::sleep_ns(kLook);
+    case Given::kStillAtIt:
+      return fmt::format("process {} is still at it", pid_);
+    case Given::kEnded:
+      break;
   }
-  std::string answer =
-      page.good != 0 ? "" : std::string(page.answer, strnlen(page.answer, sizeof page.answer));
-  page.pass(mine.in(ControlPage::kDone), mine.in(ControlPage::kIdle));
-  return answer;
+  return fmt::format("process {} has ended, or begun another program, meanwhile", pid_);
 }
 
 // Nobody holds the page any more.

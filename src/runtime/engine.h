@@ -70,6 +70,8 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   };
   static constexpr long kNotOurs = 1;
   long move_mappings(const Remap& remap);
+  // Where orders are given: order_giver.h.
+  ControlPage& control() const;
   // Brings gauges up to date for a reader inside the process.
   void refresh_gauges();
   // The three moments of fork(2), for pthread_atfork.
@@ -114,7 +116,6 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   void refresh_usage();
   void adopt_everything();
   // control.cc; by the monitor, inside the gate
-  ControlPage& control() const;
   bool order_waits() const;
   void look_for_order();
   bool follow_order(Order order, std::uint64_t argument, Text& answer);

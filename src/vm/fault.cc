@@ -272,9 +272,9 @@ std::uint32_t Space::fill_window(PageIndex page) {
 PageWord Space::word_after_load(PageWord entry_word) const {
   memgroup::Stats& stats = group_->stats();
   add_to(stats.workingset_refault);
-  // Refault distance in units of 1/64 of the limit: what was out for less than a turn of the resident set would
-  // have been a hit with a little more memory. Nearly a turn is what everything takes that is used in a loop
-  // too large for the memory: kept all, none of it would stay (docs/performance.md).
+  // Refault distance in units of 1/64 of the limit: what was out for less than a turn of the resident set
+  // would have been a hit with a little more memory. Nearly a turn is what everything takes that is used in a
+  // loop too large for the memory: kept all, none of it would stay (docs/performance.md).
   constexpr std::uint32_t kSoon = 40;
   std::uint32_t distance = (shadow_now() - entry_word.shadow()) & PageWord::kShadowMask;
   if (distance <= kSoon) {

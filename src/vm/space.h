@@ -317,6 +317,7 @@ class Space {
   std::int64_t recompress_turn_ns_ = 2'000'000'000;
   sync::Atomic<bool> writeback_enabled_{true};
   sync::Atomic<bool> writing_{false};       // somebody is packing
+  std::uint32_t swap_off_stalls_ = 0;       // the caller of swap_off() only
   sync::Atomic<bool> device_stuck_{false};  // a write was waited for in vain
 
   // Where something was moved to, moved from, unmapped, while changes are under way: see layout.cc.

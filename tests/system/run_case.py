@@ -15,6 +15,7 @@ import cases_corruption  # noqa: F401
 import cases_doctor  # noqa: F401
 import cases_hostile  # noqa: F401
 import cases_input  # noqa: F401
+import cases_library  # noqa: F401
 import cases_orders  # noqa: F401
 import cases_programs  # noqa: F401
 import cases_readme  # noqa: F401

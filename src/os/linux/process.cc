@@ -134,6 +134,8 @@ std::size_t ProcessView::thread_blocks(std::span<std::uint64_t> addresses) const
   }
 }
 
+bool process_exists(long pid) { return raw_syscall(SYS_kill, pid, 0) != -ESRCH; }
+
 bool random_bytes(std::byte* into, std::size_t count) {
   long got;
   do {

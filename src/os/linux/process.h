@@ -74,6 +74,8 @@ class ProcessView {
   int tasks_ = -1;
 };
 
+// Whether there is a process of that number, anybody's.
+bool process_exists(long pid);
 // Fills with random bytes fit for keys. false: the system has none.
 bool random_bytes(std::byte* into, std::size_t count);
 

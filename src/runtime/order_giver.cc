@@ -1,0 +1,50 @@
+#include "runtime/order_giver.h"
+
+#include <cstring>
+
+#include "os/linux/process.h"
+#include "os/linux/syscalls.h"
+#include "sync/futex.h"
+
+namespace coldpress::runtime {
+
+Given give_order(ControlPage& page, Order order, std::string_view text, std::uint64_t argument,
+                 unsigned timeout_s, bool (*ended)(const void*), const void* context, Text& answer) {
+  using Turn = ControlPage::Turn;
+  constexpr std::int64_t kLook = 2'000'000, kSecond = 1'000'000'000, kNoticed = 10 * kSecond;
+  std::int64_t begun = sync::now_ns();
+  Turn mine;
+  for (;;) {
+    Turn turn = Turn::of(page.turn.load());
+    bool left = turn.state == ControlPage::kIdle ||
+                (turn.state != ControlPage::kRunning && !os::process_exists(turn.tool));
+    mine = {ControlPage::kTaken, turn.ticket + 1, static_cast<std::uint32_t>(os::sys_getpid())};
+    if (left && page.pass(turn, mine)) break;
+    if (sync::now_ns() - begun > kNoticed) return Given::kBusy;
+    sync::sleep_ns(kLook);
+  }
+  page.order = order;
+  page.argument = argument;
+  std::memcpy(page.text, text.data(), text.size());
+  page.text[text.size()] = 0;
+  page.pass(mine, mine.in(ControlPage::kPosted));
+  begun = sync::now_ns();
+  for (;;) {
+    Turn turn = Turn::of(page.turn.load(sync::kAcquire));
+    if (turn.state == ControlPage::kDone && turn.ticket == (mine.ticket & 0xffffff)) break;
+    if (ended(context)) return Given::kEnded;
+    std::int64_t waited = sync::now_ns() - begun;
+    // Nobody looks: taken back, unless it is looked at this very moment.
+    if (waited > kNoticed && page.pass(mine.in(ControlPage::kPosted), mine.in(ControlPage::kIdle))) {
+      return Given::kNoAnswer;
+    }
+    if (waited > std::int64_t{timeout_s} * kSecond) return Given::kStillAtIt;
+    sync::sleep_ns(kLook);
+  }
+  bool good = page.good != 0;
+  if (!good) answer = Text() << std::string_view(page.answer, strnlen(page.answer, sizeof page.answer));
+  page.pass(mine.in(ControlPage::kDone), mine.in(ControlPage::kIdle));
+  return good ? Given::kFollowed : Given::kRefused;
+}
+
+}  // namespace coldpress::runtime

@@ -1,0 +1,82 @@
+// A program that uses the library with swap devices: swapon, swapoff, limits, while its memory is in use.
+//
+//   library FILE thread|signal
+#include <coldpress/pager.h>
+
+#include <atomic>
+#include <cstring>
+#include <string>
+#include <thread>
+
+#include "content.h"
+
+namespace coldtest {
+namespace {
+
+constexpr std::size_t kPages = 96 * kMiB / kPageSize;
+
+void expect(const std::string& answer, const char* begin, const char* what) {
+  bool good = *begin == 0 ? answer.empty() : answer.find(begin) == 0;
+  if (!good) die("FAILED: %s: answered \"%s\"", what, answer.c_str());
+}
+
+std::uint64_t key_of(std::size_t page) { return (mix(page) & ~std::uint64_t{31}) | 3U; }  // random
+
+void verify(const Byte* bytes, std::size_t step) {
+  for (std::size_t i = 0; i < kPages; i += step) check_page("region", bytes + i * kPageSize, key_of(i));
+}
+
+int run(const std::string& file, bool signal) {
+  using coldpress::Pager;
+  coldpress::PagerOptions options{.limit_bytes = 32 * kMiB};
+  options.swap = {"ram:"};
+  expect(Pager::open(options).error, "swap ram:", "a device without a size");
+  options.swap = {"/nonexistent/swap"};
+  require(!Pager::open(options).error.empty(), "a device that can not be opened");
+  options.swap = {"ram:16M"};
+  if (signal) options.fault_path = coldpress::FaultPath::kSignal;
+  auto opened = Pager::open(options);
+  if (!opened) die("FAILED: open: %s", opened.error.c_str());
+  Pager& pager = *opened.pager;
+  expect(pager.swapon(file + ",size=256M"), "", "swapon");
+  require(!pager.swapon(file).empty(), "a device twice");
+  expect(pager.swapoff("ram"), "", "swapoff of a device that is not in use yet");
+  require(!pager.swapoff("ram").empty(), "swapoff of a device that is not there");
+  expect(pager.set_limit(kMiB), "limit=", "a limit that can not work");
+
+  coldpress::Region region = pager.map(kPages * kPageSize);
+  auto* bytes = static_cast<Byte*>(region.data());
+  for (std::size_t i = 0; i < kPages; ++i) fill_page(bytes + i * kPageSize, key_of(i));
+  verify(bytes, 1);
+  auto statistics = pager.statistics();
+  require(statistics.swap_pages > kPages / 4 && statistics.pswpin > 0, "the device is in use");
+  require(statistics.limit_exceeded == 0, "the limit was held");
+
+  // All of it moves while it is read.
+  std::atomic<bool> done{false};
+  std::thread reader([&] {
+    for (std::size_t step = 1; !done; step = step % 7 + 1) verify(bytes, step);
+  });
+  expect(pager.swapon("ram:128M"), "", "swapon of memory");
+  expect(pager.swapoff(file), "", "swapoff under load");
+  expect(pager.swapoff("ram"), "ENOMEM", "swapoff of what does not fit");
+  expect(pager.set_limit(160 * kMiB), "", "a higher limit");
+  expect(pager.swapoff("ram"), "", "swapoff with room");
+  done = true;
+  reader.join();
+  statistics = pager.statistics();
+  require(statistics.swap_pages == 0 && statistics.swap_bytes == 0, "nothing is left on a device");
+  verify(bytes, 1);
+  require(!pager.reclaim(64 * kMiB).empty(), "what does not compress can not be reclaimed without a device");
+  verify(bytes, 1);
+  std::printf("whole\n");
+  return 0;
+}
+
+}  // namespace
+}  // namespace coldtest
+
+int main(int argc, char** argv) {
+  if (argc != 3) return 2;
+  return coldtest::run(argv[1], std::strcmp(argv[2], "signal") == 0);
+}
