@@ -97,6 +97,7 @@ std::string make_config(const RunOptions& options, runtime::Config& config) {
   if (std::string problem = add_all_swap(options, config); !problem.empty()) return problem;
   config.max_pool_percent = options.max_pool_percent;
   config.quiet = options.quiet;
+  config.check_accounts = std::getenv("COLDPRESS_CHECK_ACCOUNTS") != nullptr;
   config.root_pid = getpid();
   if (options.stats.empty()) return "";
   std::string stats = std::filesystem::absolute(options.stats).string();

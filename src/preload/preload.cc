@@ -38,6 +38,7 @@ void message_sink(std::string_view line) { os::write_error_line(error_stream, li
 void report_exit() {
   if (engine == nullptr || !engine->running()) return;
   const runtime::Config& config = engine->config();
+  if (config.check_accounts) engine->check_accounts();
   if (config.root_pid != raw_syscall(SYS_getpid) || reported.exchange(true)) return;
   engine->refresh_gauges();
   if (!config.quiet) report(runtime::exit_line(engine->stats()));

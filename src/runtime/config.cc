@@ -56,7 +56,7 @@ bool format_config(const Config& config, char* out, std::size_t out_bytes) {
   if (config.codec.kind == codec::Kind::kZstd) text << config.codec.level;
   text << ";path=" << (config.fault_path == FaultPath::kThread ? "thread" : "signal")
        << ";quiet=" << (config.quiet ? 1 : 0) << ";root=" << config.root_pid
-       << ";pool=" << config.max_pool_percent;
+       << ";pool=" << config.max_pool_percent << ";check=" << (config.check_accounts ? 1 : 0);
   std::size_t used = 0;
   auto put = [&](std::string_view part) {
     if (used + part.size() + 1 > out_bytes) return false;
@@ -155,6 +155,9 @@ bool parse_config(std::string_view text, Config& config) {
     } else if (key == "quiet") {
       if (value != "0" && value != "1") return false;
       config.quiet = value == "1";
+    } else if (key == "check") {
+      if (value != "0" && value != "1") return false;
+      config.check_accounts = value == "1";
     } else if (key == "pool") {
       if (!parse_number(value, number) || number > 100) return false;
       config.max_pool_percent = static_cast<std::uint32_t>(number);

@@ -34,6 +34,7 @@ struct Config {
   codec::Choice codec;
   FaultPath fault_path = FaultPath::kThread;
   bool quiet = false;
+  bool check_accounts = false;  // at exit: for tests
   SwapSpec swap[kMaxSwap];
   std::size_t swap_count = 0;
   std::uint32_t max_pool_percent = 80;  // of the limit, for the pool, where there is swap

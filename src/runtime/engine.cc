@@ -256,6 +256,24 @@ bool Engine::serve_in_signal(PageIndex page) {
   return served ? ours : ask(Request::kServeFault, page);
 }
 
+void Engine::check_accounts() {
+  constexpr int kTries = 100;
+  constexpr std::int64_t kBetweenNs = 10'000'000;
+  if (!active_.load()) return;
+  sync::MutexLock lock(fork_mutex_);
+  for (int tries = kTries;; --tries) {
+    gate_.close();
+    Text problem = space_.accounts();
+    gate_.open();
+    if (problem.view().empty()) return;
+    if (tries == 0) {
+      report(Text() << "the accounts do not close: " << problem.view());
+      __builtin_trap();
+    }
+    sync::sleep_ns(kBetweenNs);
+  }
+}
+
 bool Engine::ask(Request request, PageIndex page) {
   sync::MutexLock lock(ask_mutex_);
   request_page_ = page;

@@ -72,6 +72,8 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   long move_mappings(const Remap& remap);
   // Where orders are given: order_giver.h.
   ControlPage& control() const;
+  // CHECKs that what is counted agrees (vm::Space::accounts()), once nothing is being changed.
+  void check_accounts();
   // Brings gauges up to date for a reader inside the process.
   void refresh_gauges();
   // The three moments of fork(2), for pthread_atfork.

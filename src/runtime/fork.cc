@@ -227,10 +227,6 @@ void Engine::start_afresh(int main_fd) {
     for (auto& worker : server_workers_) worker.pending_count = 0;  // faults of the parent's threads
     restart_servers_ = true;
   }
-  // Events start at zero in a new process; gauges of inherited state go on.
-  memgroup::Stats& stats = *stats_;
-  std::uint64_t gauges[] = {stats.stored_pages.load(), stats.same_filled_pages.load(),
-                            stats.stored_bytes.load()};
   stats_fd_ = report_fd_ = -1;
   new (&ask_mutex_) sync::Mutex;
   request_.store(Request::kNone);
@@ -245,6 +241,8 @@ void Engine::start_afresh(int main_fd) {
     running_.store(false);
     return;
   }
+  // Events start at zero in a new process; gauges of inherited state go on. Not by the counters: their page
+  // is shared memory, in which the parent goes on counting.
 #define COLDPRESS_ZERO(name) stats_->name.store(0, sync::kRelaxed);
   COLDPRESS_COUNTERS(COLDPRESS_ZERO)
   COLDPRESS_GAUGES(COLDPRESS_ZERO)
@@ -253,11 +251,9 @@ void Engine::start_afresh(int main_fd) {
   swapping_off_ = swap::kMaxAreas;
   control().turn.store(0);  // an order to the parent is not one to its child
   if (inherit) {
-    stats_->stored_pages.store(gauges[0]);
-    stats_->same_filled_pages.store(gauges[1]);
-    stats_->stored_bytes.store(gauges[2]);
+    space_.recount();
+    devices_.inherit(space_);
   }
-  if (inherit) devices_.inherit(space_);
   (void)devices_.open(config_, false);
   if (inherit) space_.offer_swap(devices_.attach(space_));
   pid_ = os::sys_getpid();

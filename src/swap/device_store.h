@@ -133,6 +133,15 @@ class DeviceStore {
 
   std::uint64_t records_on(std::size_t area);
   std::uint64_t records() const { return live_records_.load(sync::kRelaxed); }
+  // Without those whose objects are still under way.
+  std::uint64_t settled_records() {
+    sync::MutexLock writer(writer_);
+    std::uint64_t under_way = 0;
+    for (std::size_t i = 0; batches_ != nullptr && i < kBatches; ++i) {
+      if (batches_[i].phase != Phase::kIdle) under_way += batches_[i].moves;
+    }
+    return records() - under_way;
+  }
   std::uint64_t stored_bytes() const { return live_bytes_.load(sync::kRelaxed); }
   std::uint64_t metadata_pages();
   void validate();

@@ -53,6 +53,13 @@ std::size_t SlotTable::allocate(std::span<Entry> entries, FrameId first_frame) {
   return taken;
 }
 
+void SlotTable::count_states(std::uint64_t (&of)[kStates]) const {
+  std::uint32_t end = end_.load(sync::kRelaxed);
+  for (std::uint32_t slot = 1; slot < end; ++slot) {
+    ++of[static_cast<std::size_t>(decode(word({slot}).load(sync::kRelaxed)).state)];
+  }
+}
+
 SlotTable::TryLock SlotTable::try_lock(Entry entry, SlotWord& out) {
   auto& atom = word(entry.slot);
   std::uint64_t value = atom.load(sync::kRelaxed);

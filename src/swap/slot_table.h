@@ -31,6 +31,8 @@ enum class State : std::uint8_t {
   kDevice = 4,  // on a swap device; payload: record
 };
 
+inline constexpr std::size_t kStates = 5;
+
 // A decoded slot word.
 struct SlotWord {
   State state;
@@ -72,6 +74,8 @@ class SlotTable {
   std::uint64_t metadata_pages() const {
     return bytes_to_pages(std::uint64_t{end_.load(sync::kRelaxed)} * sizeof(std::uint64_t));
   }
+  // How many slots are in each state. Exact while nobody changes any.
+  void count_states(std::uint64_t (&of)[kStates]) const;
   std::uint64_t in_use() const { return in_use_.load(sync::kRelaxed); }
 
  private:

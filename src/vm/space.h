@@ -25,6 +25,7 @@
 
 #include <cstdint>
 
+#include "base/log.h"
 #include "memgroup/group.h"
 #include "os/mmu.h"
 #include "swap/device_store.h"
@@ -189,6 +190,11 @@ class Space {
   void end_unseen_fork() EXCLUDES(layout_);
 
   std::uint64_t metadata_pages() EXCLUDES(layout_);
+  // Sets the gauges of what is stored by the tables: in the child of a fork.
+  void recount();
+  // What does not agree, of all that is counted; empty when the accounts close. Exact while nobody else uses
+  // the space; else it may name what is being changed.
+  Text accounts() EXCLUDES(layout_);
   void update_gauges() EXCLUDES(layout_);
   sync::Mutex& layout_mutex() COLDPRESS_ANNOTATE(lock_returned(layout_)) { return layout_; }
   zswap::Zswap& zswap() { return zswap_; }

@@ -106,7 +106,12 @@ TEST(SpaceSwap, SwapoffRefusesWhatDoesNotFitAndLeavesTheDeviceInUse) {
   s.world().group().init(10, &s.world().stats());
   s.world().group().set_usage(10);
   s.world().keep_usage(true);
-  EXPECT_EQ(s.world().space().swap_off(1, false, s.world().worker()), vm::Space::SwapOff::kNoMemory);
+  s.world().allow_steps(100000);
+  auto answer = vm::Space::SwapOff::kGoesOn;
+  for (int tries = 0; tries < 1000 && answer == vm::Space::SwapOff::kGoesOn; ++tries) {
+    answer = s.world().space().swap_off(1, tries > 0, s.world().worker());
+  }
+  EXPECT_EQ(answer, vm::Space::SwapOff::kNoMemory) << "the first has room, but nothing gets there";
   s.world().keep_usage(false);
   s.world().group().init(5000, &s.world().stats());
   EXPECT_GT(s.in_state(swap::State::kDevice), 0u);

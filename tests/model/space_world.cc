@@ -173,6 +173,7 @@ void World::check_structure() {
   }
   EXPECT_LE(space_.frames().spent_frames() + in_frames, space_.frames().populated_frames());
   space_.zswap().pool().validate();
+  EXPECT_EQ(space_.accounts().view(), "");
   if (::testing::Test::HasFailure()) fail("accounts do not close");
 }
 

@@ -21,6 +21,9 @@ from watcher import Watcher
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
+# Every managed process checks at its exit that what it has counted agrees.
+os.environ["COLDPRESS_CHECK_ACCOUNTS"] = "1"
+
 TOOL = os.environ.get("COLDPRESS", str(REPOSITORY / "build/release/bin/coldpress"))
 PROGRAMS = pathlib.Path(
     os.environ.get("COLDPRESS_TEST_PROGRAMS", REPOSITORY / "build/release/tests/system")

@@ -14,7 +14,8 @@ LONG_FILES: dict[str, str] = {}
 # Sources that no unit test of their name covers, and what does.
 COVERED_BY = {
     "src/swap/cleaning.cc": "tests/unit/swap/device_store_test.cc",
-    "src/vm/capture.cc": "tests/model", "src/vm/readahead.cc": "tests/model/space_readahead_test.cc",
+    "src/vm/accounts.cc": "tests/model", "src/vm/capture.cc": "tests/model",
+    "src/vm/readahead.cc": "tests/model/space_readahead_test.cc",
     "src/vm/writeback.cc": "tests/model/space_swap_test.cc",
     "src/runtime/control.cc": "tests/system/cases_orders.py",
     "src/runtime/swap_devices.cc": "tests/system/cases_swap.py",
@@ -33,7 +34,7 @@ COVERED_BY = {
     "src/preload/": "tests/system/cases_transparency.py",
     "src/cli/main.cc": "tests/system/cases_input.py", "src/cli/run.cc": "tests/system/cases_input.py",
     "src/cli/stat.cc": "tests/system/cases_stats.py", "src/cli/doctor.cc": "tests/system/cases_doctor.py",
-    "src/cli/machine.cc": "tests/system/cases_doctor.py", "src/api/": "examples",
+    "src/cli/machine.cc": "tests/system/cases_doctor.py", "src/api/": "tests/system/cases_library.py",
 }
 
 
