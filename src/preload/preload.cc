@@ -2,8 +2,8 @@
 //
 // What the program does to its mappings, and its forks, are told by the kernel, whichever way the program
 // does them; nothing depends on interposition. What is interposed all the same: _exit() for the report,
-// mremap() (mremap.cc), and the signal calls for the signal path (signals.cc). The constructor starts the
-// engine before the program's own code runs.
+// mremap() (mremap.cc), madvise() (madvise.cc), and the signal calls for the signal path (signals.cc). The
+// constructor starts the engine before the program's own code runs.
 //
 // This library never calls malloc, uses no C++ run-time library and has no thread-local storage of its own;
 // it shows the symbols in preload.map only.

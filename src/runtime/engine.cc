@@ -289,6 +289,32 @@ bool Engine::ask_if_free(Request request) {
   return answer;
 }
 
+void Engine::advise(PageRange range, Advice advice) {
+  // Before there is any pressure everything is in memory, and only the strongest word changes that.
+  if (!active_.load() && advice != Advice::kPageOut) return;
+  if (!ask_mutex_.try_lock()) return;
+  request_range_ = range;
+  request_advice_ = advice;
+  post_and_wait(Request::kAdvise);
+  ask_mutex_.unlock();
+}
+
+void Engine::answer_advice() {
+  if (!active_.load() && !try_to_activate()) return;
+  switch (request_advice_) {
+    case Advice::kCold:
+      space_.make_old(request_range_);
+      break;
+    case Advice::kPageOut:
+      adopt_everything();
+      space_.page_out(request_range_, monitor_worker_);
+      break;
+    case Advice::kWillNeed:
+      space_.page_in(request_range_, monitor_worker_);
+      break;
+  }
+}
+
 bool Engine::running() const { return running_.load() && pid_ == os::sys_getpid(); }
 
 void Engine::post_and_wait(Request request) {
@@ -319,6 +345,9 @@ void Engine::answer_request() {
       break;
     case Request::kWriteStats:
       request_answer_ = write_stats_json(*stats_, report_fd_);
+      break;
+    case Request::kAdvise:
+      if (!gate_.closed()) answer_advice();  // a fork would find its child's memory torn
       break;
     case Request::kRemap:
     case Request::kNone:

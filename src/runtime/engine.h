@@ -56,10 +56,22 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   // Signal path: serves the touch of `page` by the calling thread. false: not a page of this engine.
   bool serve_in_signal(PageIndex page);
   // Has the monitor do something that needs the engine's descriptors, for a thread of the program, and waits.
-  enum class Request : std::uint32_t { kNone, kServeFault, kWriteStats, kPrepareFork, kEndFork, kRemap };
+  enum class Request : std::uint32_t {
+    kNone,
+    kServeFault,
+    kWriteStats,
+    kPrepareFork,
+    kEndFork,
+    kAdvise,
+    kRemap
+  };
   bool ask(Request request, PageIndex page = {});
   // The same, unless somebody is asking, who may be this very thread, in a signal handler. false then, too.
   bool ask_if_free(Request request);
+  // What the program says of the use that it will make of a range. Not followed while the monitor is asked
+  // for something else, or a fork is under way.
+  enum class Advice : std::uint8_t { kCold, kPageOut, kWillNeed };
+  void advise(PageRange range, Advice advice);
   // Moves the mappings of a range to a fixed address, one by one, as mremap(2) with `flags` does. 0, an error
   // of the kernel's (then a part may have moved), or kNotOurs: the range was not one mapping to begin with.
   // To address 0: only looks.
@@ -109,6 +121,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   void post_and_wait(Request request) REQUIRES(ask_mutex_);
   void answer_request();
   void answer_remap();
+  void answer_advice();
   void finish_request();
   static void monitor_entry(void* engine);
   static void server_entry(void* server);
@@ -181,6 +194,8 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   PageIndex request_page_;
   bool request_answer_ = false;
   Remap request_remap_{};
+  PageRange request_range_;
+  Advice request_advice_ = Advice::kCold;
   sync::Event answered_;
   int report_fd_ = -1;  // the file for --stats, opened early
 

@@ -175,6 +175,15 @@ std::size_t Space::take_shared(PageRange (&ranges)[kMaxShared]) {
   return count;
 }
 
+void Space::make_old(PageRange range) {
+  sync::MutexLock lock(layout_);
+  for (PageIndex page = table_.next_leaf(range.begin, range.end); page < range.end;) {
+    leave_alone(page, PageWord());
+    page = page + 1;
+    if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, range.end);
+  }
+}
+
 void Space::leave_alone(PageIndex page, PageWord for_now) {
   PageWord word = table_.get(page);
   if (!word.is_entry() && !word.is_zapped() && !word.is_poisoned()) store_word(page, for_now);

@@ -134,6 +134,8 @@ class Space {
   // fork, waits for.
   static constexpr std::size_t kMaxShared = 64;
   std::size_t take_shared(PageRange (&ranges)[kMaxShared]) EXCLUDES(layout_);
+  // The next turn of the hand takes the range's pages, whatever it has learnt of them.
+  void make_old(PageRange range) EXCLUDES(layout_);
   // Captures what it can of the range, compresses it. Returns the pages that left.
   std::uint64_t page_out(PageRange range, Worker& worker) EXCLUDES(layout_);
   // Brings the range's pages back.

@@ -226,3 +226,14 @@ def fork_after_dropping_privileges():
     need_root()
     outcome = run(run_line(32 * MIB, ["/usr/bin/python3", "-c", DROP_AND_FORK], ["--quiet"]))
     check(outcome.status == 0 and outcome.last_line() == b"whole", outcome.describe())
+
+
+@case(timeout_s=60)
+def advice():
+    """madvise: PAGEOUT far from the limit, WILLNEED, COLD."""
+    for path in ("thread", "signal"):
+        argv = [program("advice"), "64", "5", "managed"]
+        outcome = run(run_line(256 * MIB, argv, ["--quiet", "--fault-path", path]))
+        check(outcome.status == 0, f"{path}: {outcome.describe()}")
+    native = run([program("advice"), "64", "5"])
+    check(native.status == 0 and native.stdout == outcome.stdout, "natively it is the same program")

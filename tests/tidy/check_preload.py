@@ -12,7 +12,7 @@ MAY_NEED = {"memcpy", "memmove", "memset", "memcmp", "memchr", "strlen", "getenv
 # And what the calls that take a program's place need, in the program's own threads.
 MAY_NEED |= {"__errno_location", "__sigaction", "sigdelset"}
 # What programs call in its place, each of them for a reason that src/preload says.
-MAY_SHOW = {"_exit", "_Exit", "mremap", "pthread_sigmask", "sigaction", "signal", "sigprocmask"}
+MAY_SHOW = {"_exit", "_Exit", "madvise", "mremap", "pthread_sigmask", "sigaction", "signal", "sigprocmask"}
 MAY_LOAD = {"libc.so.6"}
 
 
