@@ -101,7 +101,7 @@ class Pager {
   // A region of `bytes` (rounded up to pages), zero-filled. Empty on failure.
   Region map(std::size_t bytes);
 
-  // Each of these returns "", or one sentence that says why not; then nothing has changed.
+  // Each of these returns "", or one sentence that says why not.
   // What is over a lower limit goes from now on.
   std::string set_limit(std::uint64_t bytes);
   // Gives so much memory back now. "": done, else how much was not.

@@ -7,6 +7,15 @@
 #include "runtime/order_giver.h"
 
 namespace coldpress {
+namespace {
+
+// What is wrong with a device is said in the words of the command line.
+std::string plain(const Text& text) {
+  std::string_view said = text.view();
+  return std::string(said.substr(said.starts_with("--") ? 2 : 0));
+}
+
+}  // namespace
 
 struct Pager::Implementation {
   explicit Implementation(runtime::Engine* made) : engine(made) {}
@@ -16,17 +25,17 @@ struct Pager::Implementation {
 
   std::string order(runtime::Order order, const std::string& text, std::uint64_t argument) {
     using runtime::Given;
-    constexpr unsigned kTimeoutS = 3600;
+    constexpr unsigned kForeverS = ~0u;  // the place for orders is this process's until it is done
     runtime::ControlPage& page = engine->control();
     if (text.size() >= sizeof page.text) return "that is too long";
     sync::MutexLock lock(ordering);
     Text answer;
     auto never = [](const void*) { return false; };
-    switch (runtime::give_order(page, order, text, argument, kTimeoutS, never, nullptr, answer)) {
+    switch (runtime::give_order(page, order, text, argument, kForeverS, never, nullptr, answer)) {
       case Given::kFollowed:
         return "";
       case Given::kRefused:
-        return std::string(answer.view());
+        return plain(answer);
       default:
         return "the pager is busy with something else: try again";
     }
@@ -69,8 +78,7 @@ Pager::Opened Pager::open(const PagerOptions& options) {
     }
     if (Text problem = runtime::parse_swap(device, config.swap[config.swap_count++]);
         !problem.view().empty()) {
-      std::string_view said = problem.view();
-      return {nullptr, std::string(said.substr(said.starts_with("--") ? 2 : 0))};
+      return {nullptr, plain(problem)};
     }
   }
   auto created = runtime::Engine::create(config, runtime::Mode::kLibrary, {});

@@ -30,7 +30,7 @@ namespace coldpress::memgroup {
   X(pgscan)               /* pages looked at by reclaim */                               \
   X(pgscan_busy)          /* pinned or shared pages that the kernel refused to move */   \
   X(workingset_refault)   /* pages that came back */                                     \
-  X(workingset_activate)  /* of these, sooner than the resident set turned over */       \
+  X(workingset_activate)  /* of these, soon enough to have been a mistake */             \
   X(pool_limit_hit)       /* stores refused because the pool is full */                  \
   X(reject_compress_poor) /* pages that do not compress */                               \
   X(reject_compress_fail) /* stores that found no memory */                              \

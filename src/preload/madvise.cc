@@ -13,19 +13,19 @@ namespace coldpress::preload {
 namespace {
 
 using Advice = runtime::Engine::Advice;
-constexpr std::uint64_t kSlicePages = 4096;  // at once: forks and faults wait no longer than that takes
+constexpr std::uint64_t kSlicePages = 256;  // at once: forks and faults wait no longer than that takes
 
 void advise(PageRange range, Advice advice) {
   runtime::Engine* engine = running_engine();
   if (engine == nullptr) return;
   if (advice == Advice::kWillNeed) {
     // What does not fit would push out what came first.
-    std::uint64_t most = engine->config().limit_bytes / kPageBytes / 2;
+    auto most = static_cast<std::uint64_t>(engine->group().limit()) / 2;
     if (most < range.pages()) range.end = range.begin + most;
   }
-  while (!range.empty()) {
+  for (bool first = true; !range.empty(); first = false) {
     PageRange slice{range.begin, std::min(range.end, range.begin + kSlicePages)};
-    engine->advise(slice, advice);
+    engine->advise(slice, advice, first);
     range.begin = slice.end;
   }
 }

@@ -42,7 +42,16 @@ void report_exit() {
   if (config.root_pid != raw_syscall(SYS_getpid) || reported.exchange(true)) return;
   engine->refresh_gauges();
   if (!config.quiet) report(runtime::exit_line(engine->stats()));
-  if (config.stats_path[0] != 0 && !engine->ask_if_free(Engine::Request::kWriteStats)) {
+  if (config.stats_path[0] == 0) return;
+  // Another thread may be asking for something else.
+  constexpr int kTries = 100;
+  constexpr std::int64_t kBetweenNs = 10'000'000;
+  bool written = false;
+  for (int tries = 0; !written && tries < kTries; ++tries) {
+    if (tries > 0) sync::sleep_ns(kBetweenNs);
+    written = engine->ask_if_free(Engine::Request::kWriteStats);
+  }
+  if (!written) {
     report(Text() << "can not write statistics to " << config.stats_path);
   }
 }

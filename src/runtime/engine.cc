@@ -275,6 +275,7 @@ void Engine::check_accounts() {
 }
 
 bool Engine::ask(Request request, PageIndex page) {
+  os::SignalsHeld held;
   sync::MutexLock lock(ask_mutex_);
   request_page_ = page;
   post_and_wait(request);
@@ -282,6 +283,7 @@ bool Engine::ask(Request request, PageIndex page) {
 }
 
 bool Engine::ask_if_free(Request request) {
+  os::SignalsHeld held;
   if (!ask_mutex_.try_lock()) return false;
   post_and_wait(request);
   bool answer = request_answer_;
@@ -289,14 +291,15 @@ bool Engine::ask_if_free(Request request) {
   return answer;
 }
 
-void Engine::advise(PageRange range, Advice advice) {
+void Engine::advise(PageRange range, Advice advice, bool first) {
   // Before there is any pressure everything is in memory, and only the strongest word changes that.
   if (!active_.load() && advice != Advice::kPageOut) return;
-  if (!ask_mutex_.try_lock()) return;
+  os::SignalsHeld held;
+  sync::MutexLock lock(ask_mutex_);
   request_range_ = range;
   request_advice_ = advice;
+  request_looks_ = first;
   post_and_wait(Request::kAdvise);
-  ask_mutex_.unlock();
 }
 
 void Engine::answer_advice() {
@@ -306,7 +309,10 @@ void Engine::answer_advice() {
       space_.make_old(request_range_);
       break;
     case Advice::kPageOut:
-      adopt_everything();
+      if (request_looks_) {
+        adopted_at_ = 0;
+        adopt_everything();
+      }
       space_.page_out(request_range_, monitor_worker_);
       break;
     case Advice::kWillNeed:

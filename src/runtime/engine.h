@@ -68,10 +68,10 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   bool ask(Request request, PageIndex page = {});
   // The same, unless somebody is asking, who may be this very thread, in a signal handler. false then, too.
   bool ask_if_free(Request request);
-  // What the program says of the use that it will make of a range. Not followed while the monitor is asked
-  // for something else, or a fork is under way.
+  // What the program says of the use that it will make of a range; `first`: before it looks for mappings that
+  // are new. Not followed while a fork is under way.
   enum class Advice : std::uint8_t { kCold, kPageOut, kWillNeed };
-  void advise(PageRange range, Advice advice);
+  void advise(PageRange range, Advice advice, bool first);
   // Moves the mappings of a range to a fixed address, one by one, as mremap(2) with `flags` does. 0, an error
   // of the kernel's (then a part may have moved), or kNotOurs: the range was not one mapping to begin with.
   // To address 0: only looks.
@@ -196,6 +196,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   Remap request_remap_{};
   PageRange request_range_;
   Advice request_advice_ = Advice::kCold;
+  bool request_looks_ = false;  // for mappings that are new, first
   sync::Event answered_;
   int report_fd_ = -1;  // the file for --stats, opened early
 

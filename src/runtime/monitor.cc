@@ -117,10 +117,9 @@ void Engine::refresh_usage() {
 }
 
 bool Engine::keep_going() {
-  if (gate_.closed() || stopping_.load(sync::kRelaxed) || request_.load(sync::kRelaxed) != Request::kNone ||
-      order_waits()) {
-    return false;
-  }
+  Request asked = request_.load(sync::kRelaxed);
+  bool waits = asked != Request::kNone && asked != Request::kAdvise;  // advice needs reclaim itself
+  if (gate_.closed() || stopping_.load(sync::kRelaxed) || waits || order_waits()) return false;
   if (mode_ == Mode::kProcess && sync::now_ns() - usage_read_at_.load(sync::kRelaxed) > kMillisecond) {
     refresh_usage();
   }

@@ -14,6 +14,7 @@
 namespace coldpress::runtime {
 
 long Engine::move_mappings(const Remap& remap) {
+  os::SignalsHeld held;
   sync::MutexLock lock(ask_mutex_);
   request_remap_ = remap;
   post_and_wait(Request::kRemap);

@@ -3,7 +3,7 @@
 // There are no accessed bits here. A hand goes round the managed ranges and captures what it finds, in runs,
 // one atomic call each; captured pages rest uncompressed in a first-in first-out queue, and a touch there is
 // a cheap fault that puts the frame back: the second chance. What rested long enough is compressed. A page
-// that came back (from the queue, or from the pool sooner than the resident set turned over) is passed over
+// that came back (from the queue, or from the pool before the resident set had turned over) is passed over
 // by the hand for 2^n - 1 rounds, n growing with every return: pages in use pay logarithmically often.
 //
 // Memory comes free in two steps: compression leaves frames that hold memory and belong to nobody ("spent"),

@@ -324,9 +324,9 @@ class Space {
   std::int64_t recompress_budget_ns_ = 0, recompress_seen_ns_ = 0, recompress_begun_ns_ = 0;
   std::int64_t recompress_turn_ns_ = 2'000'000'000;
   sync::Atomic<bool> writeback_enabled_{true};
-  sync::Atomic<bool> writing_{false};       // somebody is packing
-  std::uint32_t swap_off_stalls_ = 0;       // the caller of swap_off() only
-  sync::Atomic<bool> device_stuck_{false};  // a write was waited for in vain
+  sync::Atomic<bool> writing_{false};           // somebody is packing
+  std::int64_t swap_off_stalled_since_ns_ = 0;  // the caller of swap_off() only; 0: it goes on
+  sync::Atomic<bool> device_stuck_{false};      // a write was waited for in vain
 
   // Where something was moved to, moved from, unmapped, while changes are under way: see layout.cc.
   static constexpr PageIndex kEndOfPages{(std::uint64_t{1} << 35) - 1};

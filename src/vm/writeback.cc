@@ -200,9 +200,9 @@ void Space::inherit_devices() {
 
 Space::SwapOff Space::swap_off(std::size_t area, bool goes_on, Worker& worker) {
   constexpr std::int64_t kSliceNs = 50'000'000;
-  constexpr std::uint32_t kMostStalls = 250;
+  constexpr std::int64_t kMostStalledNs = 1'000'000'000;
   if (!goes_on && !devices_.freeze_area(area)) return SwapOff::kNotThere;
-  if (!goes_on) swap_off_stalls_ = 0;
+  if (!goes_on) swap_off_stalled_since_ns_ = 0;
   { sync::MutexLock writer(devices_.writer()); }  // whoever was packing for it has submitted
   // What is on its way there arrives first, or nobody would look for it.
   SwapOff result = goes_on || finish_writes_to(area, 50 * kPatienceNs) ? SwapOff::kDone : SwapOff::kBusy;
@@ -216,10 +216,14 @@ Space::SwapOff Space::swap_off(std::size_t area, bool goes_on, Worker& worker) {
     if (sync::now_ns() > until || (usage_source_ != nullptr && !usage_source_->keep_going())) {
       return SwapOff::kGoesOn;  // still frozen
     }
-    if (!room && devices_.has_room() && ++swap_off_stalls_ < kMostStalls)
-      return SwapOff::kGoesOn;  // others are at it
+    if (!room && devices_.has_room()) {
+      // Others are at it, perhaps.
+      std::int64_t& since = swap_off_stalled_since_ns_;
+      if (since == 0) since = sync::now_ns();
+      if (sync::now_ns() - since < kMostStalledNs) return SwapOff::kGoesOn;
+    }
     result = room ? take_back(record, owner, worker) : SwapOff::kNoMemory;
-    if (room) swap_off_stalls_ = 0;
+    if (room) swap_off_stalled_since_ns_ = 0;
   }
   if (result == SwapOff::kDone && devices_.records_on(area) > 0) result = SwapOff::kBusy;
   if (result == SwapOff::kDone) {

@@ -75,7 +75,7 @@ class Log {
     live_.erase(it);
   }
   void fail(std::uint8_t how) {
-    untouched_ = false;
+    if (how % 32 != 0) untouched_ = false;
     device_.set_faults({.read_error = how & 1u ? 5u : 0u,
                         .write_error = how & 2u ? 5u : 0u,
                         .no_space = how & 4u ? 5u : 0u,

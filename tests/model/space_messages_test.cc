@@ -78,6 +78,24 @@ TEST_F(MessagesTest, NothingIsAdoptedWhileAChangeIsUnderWay) {
   expect(kPlace, 200);
 }
 
+// What came back from its rest is passed over by the next turn of the hand; after make_old() it is not.
+TEST_F(MessagesTest, WhatIsSaidToBeColdIsNotPassedOver) {
+  for (bool cold : {false, true}) {
+    PageRange range{kElsewhere, kElsewhere + kPages};
+    if (!cold) {
+      sim_.map(range);
+      write(range.begin, 100);
+      ASSERT_EQ(space_.adopt(range, worker_), vm::Space::Adopted::kYes);
+    }
+    ASSERT_EQ(space_.page_out(range, worker_), kPages);
+    expect(range.begin, 100);  // loaded, soon after
+    if (cold) space_.make_old(range);
+    for (std::uint64_t i = 0; i < kPages; ++i) {
+      EXPECT_EQ(space_.pages().get(range.begin + i).skip() > 0, !cold) << "page " << i;
+    }
+  }
+}
+
 // Something comes to a place, grows there, which no message tells, and moves on with its place kept, while
 // another change has been under way all the time: "lately" has not ended. The move is the newcomer's.
 class GrownInPlaceTest : public MessagesTest {

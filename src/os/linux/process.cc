@@ -1,5 +1,6 @@
 #include "os/linux/process.h"
 
+#include <signal.h>
 #include <sys/sysinfo.h>
 #include <sys/vfs.h>
 
@@ -132,6 +133,16 @@ std::size_t ProcessView::thread_blocks(std::span<std::uint64_t> addresses) const
       addresses[count++] = reinterpret_cast<std::uint64_t>(head);
     }
   }
+}
+
+SignalsHeld::SignalsHeld() {
+  const std::uint64_t all = ~(std::uint64_t{1} << (SIGBUS - 1));
+  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&all), reinterpret_cast<long>(&before_),
+              sizeof all);
+}
+
+SignalsHeld::~SignalsHeld() {
+  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&before_), 0, sizeof before_);
 }
 
 bool process_exists(long pid) { return raw_syscall(SYS_kill, pid, 0) != -ESRCH; }

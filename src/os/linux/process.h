@@ -74,6 +74,18 @@ class ProcessView {
   int tasks_ = -1;
 };
 
+// Keeps signals from the calling thread while this lives, apart from SIGBUS: a handler shall not wait for
+// what the code that it interrupts holds.
+class SignalsHeld {
+ public:
+  SignalsHeld();
+  ~SignalsHeld();
+  SignalsHeld(const SignalsHeld&) = delete;
+  SignalsHeld& operator=(const SignalsHeld&) = delete;
+
+ private:
+  std::uint64_t before_ = 0;
+};
 // Whether there is a process of that number, anybody's.
 bool process_exists(long pid);
 // Fills with random bytes fit for keys. false: the system has none.
