@@ -112,6 +112,7 @@ class Pager {
   // By its path as it was given, or "ram". Brings back or moves on what lies there, which can take long;
   // "ENOMEM ..." when it does not fit elsewhere: the device stays in use.
   std::string swapoff(const std::string& device);
+
   PagerStatistics statistics() const;
 
  private:

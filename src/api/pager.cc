@@ -27,7 +27,6 @@ struct Pager::Implementation {
     using runtime::Given;
     constexpr unsigned kForeverS = ~0u;  // the place for orders is this process's until it is done
     runtime::ControlPage& page = engine->control();
-    if (text.size() >= sizeof page.text) return "that is too long";
     sync::MutexLock lock(ordering);
     Text answer;
     auto never = [](const void*) { return false; };

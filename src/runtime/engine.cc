@@ -107,7 +107,7 @@ void Engine::descriptors(Descriptors& fds) const {
   std::copy_n(of_view, 3, fds.fd + 4);
   fds.fd[7] = stats_fd_;
   fds.fd[8] = report_fd_;
-  std::copy_n(of_devices, SwapDevices::kMaxDescriptors, fds.fd + 9);
+  std::copy_n(of_devices, SwapDevices::kMaxDescriptors, fds.fd + Descriptors::kOfDevices);
 }
 
 // In kProcess mode the engine's threads have a table of their own; the program's shall not show the engine's
@@ -118,8 +118,8 @@ bool Engine::start_monitor() {
   descriptors(copies);
   if (!start_engine_thread(monitor_thread_, &monitor_entry, "coldpress")) return false;
   if (mode_ == Mode::kLibrary) return true;
-  for (int* fd = copies.fd + (config_.fault_path == FaultPath::kSignal ? 9 : 0); fd != std::end(copies.fd);
-       ++fd) {
+  std::size_t first = config_.fault_path == FaultPath::kSignal ? Descriptors::kOfDevices : 0;
+  for (int* fd = copies.fd + first; fd != std::end(copies.fd); ++fd) {
     if (*fd >= 0) os::sys_close(*fd);
   }
   return true;

@@ -113,7 +113,8 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   bool make_worker(vm::Worker& worker);
   bool start_engine_thread(sync::Thread& thread, void (*entry)(void*), const char* name);
   struct Descriptors {
-    int fd[9 + SwapDevices::kMaxDescriptors];  // -1: none; those of devices last
+    static constexpr std::size_t kOfDevices = 9;        // the place of the first
+    int fd[kOfDevices + SwapDevices::kMaxDescriptors];  // -1: none
   };
   void descriptors(Descriptors& fds) const;
   bool start_monitor();

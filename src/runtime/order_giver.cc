@@ -11,6 +11,10 @@ namespace coldpress::runtime {
 Given give_order(ControlPage& page, Order order, std::string_view text, std::uint64_t argument,
                  unsigned timeout_s, bool (*ended)(const void*), const void* context, Text& answer) {
   using Turn = ControlPage::Turn;
+  if (text.size() >= sizeof page.text) {
+    answer = Text() << "that is too long";
+    return Given::kRefused;
+  }
   constexpr std::int64_t kLook = 2'000'000, kSecond = 1'000'000'000, kNoticed = 10 * kSecond;
   std::int64_t begun = sync::now_ns();
   Turn mine;

@@ -20,7 +20,7 @@ enum class Given {
   kEnded,      // `ended` said so
 };
 
-// `text`: shorter than ControlPage::text. Waits at most timeout_s for the end of it. `ended(context)`:
+// Waits at most timeout_s for the end of it. `ended(context)`:
 // whether there is no engine behind the page any more.
 Given give_order(ControlPage& page, Order order, std::string_view text, std::uint64_t argument,
                  unsigned timeout_s, bool (*ended)(const void*), const void* context, Text& answer);

@@ -86,6 +86,7 @@ class SignalsHeld {
  private:
   std::uint64_t before_ = 0;
 };
+
 // Whether there is a process of that number, anybody's.
 bool process_exists(long pid);
 // Fills with random bytes fit for keys. false: the system has none.

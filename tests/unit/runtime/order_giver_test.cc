@@ -83,6 +83,13 @@ TEST_F(OrderGiverTest, TakesThePlaceOfAToolThatHasDied) {
   EXPECT_EQ(give(Order::kReclaim, "", 0), Given::kFollowed);
 }
 
+TEST_F(OrderGiverTest, RefusesWhatDoesNotFit) {
+  std::string text(sizeof page_.text, 'x');
+  EXPECT_EQ(give(Order::kSet, text.c_str(), 1), Given::kRefused);
+  EXPECT_EQ(answer_.view(), "that is too long");
+  EXPECT_EQ(ControlPage::Turn::of(page_.turn.load()).state, ControlPage::kIdle) << "nothing was posted";
+}
+
 TEST_F(OrderGiverTest, SeesThatNobodyIsThereAnyMore) {
   EXPECT_EQ(give(Order::kSet, "limit", 1, &at_once), Given::kEnded);
 }
