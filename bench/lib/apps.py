@@ -16,9 +16,14 @@ from kernel import Ended, Group, Missing, Zram, Zswap
 from restore import Guardian
 
 HERE = pathlib.Path(__file__).resolve().parent.parent / "apps"
-MODES = ["zram", "zswap", "run-thread"]
+# run-ram keeps the compressed pages outside of the limit, as zram does beside its cgroup.
+RUN_OPTIONS = {
+    "run-thread": ["--swap", "none"],
+    "run-ram": ["--swap", "ram:2G", "--max-pool-percent", "1"],
+}
+MODES = ["zram", "zswap", *RUN_OPTIONS]
 PERCENTS = [100, 75, 50, 35]
-RUN_TIMEOUT_S = 300
+RUN_TIMEOUT_S = 150
 PYTHON = "/usr/bin/python3"
 
 
@@ -29,9 +34,8 @@ class App:
         self.name, self.argv, self.client, self.stdin = name, argv, client, stdin
 
 
-def applications(directory, quick, tiny, progress):
-    """Makes their input. What is not installed is said and left out."""
-    scale = 6 if tiny else 3 if quick else 1
+def applications(directory, scale, progress):
+    """Makes their input, the larger the smaller `scale`. What is not installed is said and left out."""
     apps = [
         App(
             "CPython objects",
@@ -39,7 +43,7 @@ def applications(directory, quick, tiny, progress):
                 PYTHON,
                 str(HERE / "objects.py"),
                 str(300000 // scale),
-                str(4000000 // scale // (4 if tiny else 1)),
+                str(4000000 // scale),
             ],
         ),
         App("sqlite3 in memory", [PYTHON, str(HERE / "tables.py"), str(600000 // scale)]),
@@ -75,18 +79,19 @@ def applications(directory, quick, tiny, progress):
 
 
 class Peak(threading.Thread):
-    """The largest RssAnon of a process."""
+    """The largest RssAnon of a process with what the kernel's pool takes beside it."""
 
-    def __init__(self, pid):
+    def __init__(self, pid, device):
         super().__init__(daemon=True)
-        self.pid, self.kib, self.done, self.major = pid, 0, False, 0
+        self.pid, self.device, self.kib, self.done = pid, device, 0, False
 
     def run(self):
         while not self.done:
             with contextlib.suppress(OSError, ValueError):
                 for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
                     if line.startswith("RssAnon:"):
-                        self.kib = max(self.kib, int(line.split()[1]))
+                        pool = self.device.pool_bytes() >> 10 if self.device else 0
+                        self.kib = max(self.kib, int(line.split()[1]) + pool)
             time.sleep(0.02)
 
 
@@ -97,34 +102,25 @@ class Apps:
     def run(self, app, mode, limit):
         with contextlib.ExitStack() as stack:
             directory = stack.enter_context(tempfile.TemporaryDirectory())
-            stats, group, argv = pathlib.Path(directory, "stats.json"), None, app.argv
+            stats, group, device = pathlib.Path(directory, "stats.json"), None, None
+            argv = app.argv
             if mode in ("zram", "zswap"):
                 guardian = stack.enter_context(Guardian())
                 group = Group(guardian, f"coldpress-bench-{os.getpid()}")
                 group.limit(limit)
-                (Zram if mode == "zram" else lambda g, n: Zswap(g, n, "/var/tmp"))(guardian, 2 << 30)
+                size = 2 << 30
+                device = Zram(guardian, size) if mode == "zram" else Zswap(guardian, size, "/var/tmp")
                 guardian.undo("kill_group", group.path)
-            elif mode == "run-thread":
-                argv = [
-                    str(self.tool),
-                    "run",
-                    "--quiet",
-                    "--swap",
-                    "none",
-                    "--limit",
-                    f"{limit >> 10}K",
-                    "--stats",
-                    str(stats),
-                    "--",
-                    *argv,
-                ]
+            elif mode in RUN_OPTIONS:
+                under = ["run", "--quiet", *RUN_OPTIONS[mode], "--limit", f"{limit >> 10}K"]
+                argv = [str(self.tool), *under, "--stats", str(stats), "--", *argv]
             output = stack.enter_context(tempfile.TemporaryFile())
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             start = time.monotonic()
             process = subprocess.Popen(
                 argv, stdout=output, stderr=subprocess.PIPE, preexec_fn=group.enter if group else None
             )
-            peak = Peak(process.pid)
+            peak = Peak(process.pid, device)
             peak.start()
             told = {}
             try:
@@ -166,12 +162,13 @@ class Apps:
     def quiet(self, quick, tiny):
         """What a limit costs that is never near: native and run in turn, with four times the memory."""
         rows = []
+        scale = 6 if tiny else 3 if quick else 1
         with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
-            for app in applications(directory, quick, tiny, self.progress)[: 1 if tiny else None]:
+            for app in applications(directory, scale, self.progress)[: 1 if tiny else None]:
                 runs = {"native": [], "run-thread": []}
                 first, _ = self.run(app, "native", 0)
                 limit = max(int(first["peak_mib"] * 4), 64) << 20
-                for repeat in range(2 if tiny else 5 if quick else 9):
+                for repeat in range(2 if tiny else 5 if quick else 7):
                     if time.monotonic() > self.deadline and repeat > 1:
                         break
                     # Who goes first changes, so that neither always finds warmer caches.
@@ -194,58 +191,48 @@ class Apps:
         return None, b""
 
     def all(self, quick, tiny):
+        """A list of {app, percent, mode, runs: [...]}, and what was left out with the reason."""
         repeats = 1 if tiny else 2 if quick else 3
         percents = [80] if tiny else [100, 50] if quick else PERCENTS
-        rows, skipped, ended = [], {}, {}
+        rows, skipped, ended, todo = {}, {}, {}, []
         with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
-            for app in applications(directory, quick, tiny, self.progress):
+            for app in applications(directory, 8 if tiny else 3, self.progress):
                 self.progress(f"apps: {app.name}: native")
                 native = [self.run(app, "native", 0) for _ in range(1 if tiny else max(repeats, 2))]
-                expected = native[0][1]
                 peak = int(max(result["peak_mib"] for result, _ in native) * (1 << 20))
-                rows.append(
-                    {
-                        "app": app.name,
-                        "percent": 100,
-                        "mode": "native",
-                        "runs": [result for result, _ in native],
-                    }
-                )
-                for percent in percents:
+                rows[app.name, 100, "native"] = 0, [result for result, _ in native]
+                todo += [(app, percent, peak, native[0][1]) for percent in percents]
+            # When the time is up, each has been run as often as the others.
+            for repeat in range(repeats):
+                for app, percent, peak, expected in todo:
                     # At 100 % nothing needs to go: a little more, since the peak was sampled.
                     limit = peak * percent // 100 + (8 << 20 if percent == 100 else 0)
-                    runs = {}
-                    for repeat in range(repeats):
-                        for mode in MODES:
-                            name = f"{mode}, {app.name} at {percent} %"
-                            if mode in skipped or any("not done" in reason for reason in ended.get(name, [])):
-                                continue
-                            if time.monotonic() > self.deadline:
-                                skipped.setdefault("further runs of applications", "the time was up")
-                                continue
-                            self.progress(f"apps {repeat + 1}/{repeats}: {app.name} at {percent} %: {mode}")
-                            try:
-                                result, output = self.tried(app, mode, limit, ended.setdefault(name, []))
-                            except Missing as reason:
-                                skipped[mode] = str(reason)
-                                self.progress(f"left out: {mode}: {reason}")
-                                continue
-                            if result is None:
-                                continue
-                            if output != expected:
-                                raise RuntimeError(f"{app.name}, {mode}, {percent} %: WRONG OUTPUT")
-                            runs.setdefault(mode, []).append(result)
-                    rows += [
-                        {
-                            "app": app.name,
-                            "percent": percent,
-                            "mode": mode,
-                            "limit_mib": limit >> 20,
-                            "runs": found,
-                        }
-                        for mode, found in runs.items()
-                    ]
+                    for mode in MODES:
+                        name = f"{mode}, {app.name} at {percent} %"
+                        if mode in skipped or any("not done" in reason for reason in ended.get(name, [])):
+                            continue
+                        if time.monotonic() > self.deadline:
+                            skipped.setdefault("further runs of applications", "the time was up")
+                            continue
+                        self.progress(f"apps {repeat + 1}/{repeats}: {app.name} at {percent} %: {mode}")
+                        try:
+                            result, output = self.tried(app, mode, limit, ended.setdefault(name, []))
+                        except Missing as reason:
+                            skipped[mode] = str(reason)
+                            self.progress(f"left out: {mode}: {reason}")
+                            continue
+                        if result is None:
+                            continue
+                        if output != expected:
+                            raise RuntimeError(f"{app.name}, {mode}, {percent} %: WRONG OUTPUT")
+                        rows.setdefault((app.name, percent, mode), (limit, []))[1].append(result)
         for name, reasons in ended.items():
             if reasons:
                 skipped[name] = f"{reasons[0]} ({len(reasons)} times; each run may begin three times)"
-        return rows, skipped
+        found = [
+            {"app": app, "percent": percent, "mode": mode, "limit_mib": limit >> 20, "runs": runs}
+            for (app, percent, mode), (limit, runs) in rows.items()
+        ]
+        order = [app.name for app, *_ in todo]
+        found.sort(key=lambda row: (order.index(row["app"]), row["mode"] != "native", -row["percent"]))
+        return found, skipped

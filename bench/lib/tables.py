@@ -75,7 +75,7 @@ def app_table(rows):
         return ""
     out = [
         "| application | limit | mode | seconds | runs | spread | of native | of zram | CPU s | p99 us "
-        "| major faults | peak MiB |",
+        "| major faults | peak MiB in all |",
         "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for app in dict.fromkeys(row["app"] for row in rows):
