@@ -6,6 +6,9 @@ target_compile_options(coldpress_flags INTERFACE
   $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
 target_include_directories(coldpress_flags INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
+if(COLDPRESS_SCHED)
+  target_compile_definitions(coldpress_flags INTERFACE COLDPRESS_SCHED=1)
+endif()
 if(COLDPRESS_SANITIZE)
   target_compile_options(coldpress_flags INTERFACE
     -fsanitize=${COLDPRESS_SANITIZE} -fno-sanitize-recover=all -fno-sanitize=vptr)  # engine parts have no RTTI

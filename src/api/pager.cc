@@ -51,6 +51,14 @@ struct Pager::Implementation {
     engine->return_worker(worker);
     return result;
   }
+
+  // What reclaim or a clone met of pages that a fork has shared. Outside of operations: it may sleep on a
+  // fault.
+  void make_own() {
+    PageRange shared[vm::Space::kMaxShared];
+    std::size_t count = operate([&](vm::Space& space, vm::Worker&) { return space.take_shared(shared); });
+    for (std::size_t i = 0; i < count; ++i) engine->make_own(shared[i]);
+  }
 };
 
 Pager::Pager(std::unique_ptr<Implementation> implementation) : implementation_(std::move(implementation)) {}
@@ -209,6 +217,32 @@ void Region::unpin(std::size_t offset, std::size_t bytes) {
     space.set_pinned(p.pages, false);
     return true;
   });
+}
+
+Region Region::clone() {
+  if (pager_ == nullptr) return {};
+  Region copy = pager_->map(bytes_);
+  if (!copy) return {};
+  PageRange from = part(0, bytes_, true).pages;
+  PageIndex to = copy.part(0, bytes_, true).pages.begin;
+  using Cloned = vm::Space::Cloned;
+  constexpr unsigned kPatience = 1000;  // milliseconds for one page, as of a fork that goes on
+  PageIndex done = from.begin;
+  for (unsigned futile = 0; futile < kPatience;) {
+    PageIndex before = done;
+    Cloned cloned = pager_->implementation_->operate(
+        [&](vm::Space& space, vm::Worker& worker) { return space.clone(from, to, done, worker); });
+    if (cloned == Cloned::kAll) return copy;
+    if (cloned == Cloned::kRefused) break;
+    if (cloned == Cloned::kMakeOwn) pager_->implementation_->make_own();
+    if (done > before) {
+      futile = 0;
+    } else {
+      ++futile;
+      sync::sleep_ns(1'000'000);
+    }
+  }
+  return {};
 }
 
 void Region::drop(std::size_t offset, std::size_t bytes) {

@@ -69,7 +69,7 @@ int parse_and_run(int argc, char** argv) {
   set_command
       ->add_option("SETTING", settings,
                    "limit=SIZE max_pool_percent=0..100 writeback=0|1 recompress_percent=0..100 "
-                   "codec=lz4|zstd[:LEVEL]")
+                   "enabled=0|1 codec=lz4|zstd[:LEVEL]")
       ->required();
   auto* reclaim_command = for_process("reclaim", "compress memory of a managed process now");
   reclaim_command->add_option("SIZE", size, "how much: 100M")->required();

@@ -61,10 +61,18 @@ namespace coldpress::memgroup {
   X(metadata_bytes)                                              \
   X(frame_bytes)    /* frames that hold memory */                \
   X(rss_anon_bytes) /* as the kernel shows it */                 \
-  X(peak_rss_anon_bytes)
+  X(peak_rss_anon_bytes)                                         \
+  X(some_avg10) /* pressure (memgroup/pressure.h), 1/100 % */    \
+  X(some_avg60)                                                  \
+  X(some_avg300)                                                 \
+  X(some_total_us)                                               \
+  X(full_avg10)                                                  \
+  X(full_avg60)                                                  \
+  X(full_avg300)                                                 \
+  X(full_total_us)
 
 struct Stats {
-  static constexpr std::uint64_t kMagic = 0x32535059434c4f43;  // "COLCPYS2": layout version
+  static constexpr std::uint64_t kMagic = 0x33535059434c4f43;  // "COLCPYS3": layout version
   sync::Atomic<std::uint64_t> magic{0};
   sync::Atomic<std::uint64_t> pid{0};
 #define COLDPRESS_FIELD(name) sync::Atomic<std::uint64_t> name{0};

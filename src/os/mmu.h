@@ -92,6 +92,10 @@ class Mmu {
   virtual std::size_t scan_present(PageRange range, std::uint64_t max_pages, std::span<PageRange> found,
                                    PageIndex* scanned_to) = 0;
 
+  // Which of up to 64 pages hold anything: memory, the zero page, or what the kernel has swapped out or is
+  // moving; a bit each. *zero: which are the zero page. What can not be told counts as holding memory.
+  virtual std::uint64_t holding(PageIndex first, std::uint32_t pages, std::uint64_t* zero) = 0;
+
   // --- messages
   // Takes one message; kNone when none waits. Never blocks.
   virtual Message next_message() = 0;

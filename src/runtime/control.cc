@@ -95,6 +95,10 @@ void Engine::set(std::string_view text, Text& answer) {
     config_.writeback = number == 1;
     space_.set_writeback(config_.writeback);
     space_.hope_again();
+  } else if (key == "enabled" && parse_count(value, 1, number)) {
+    config_.enabled = number == 1;
+    space_.zswap().set_enabled(config_.enabled);
+    space_.hope_again();
   } else if (key == "recompress_percent" && parse_count(value, 100, number)) {
     space_.set_recompress_share(static_cast<std::uint32_t>(number));
   } else if (key == "codec") {
@@ -108,7 +112,7 @@ void Engine::set(std::string_view text, Text& answer) {
   } else {
     answer << text
            << " can not be set: limit=SIZE, max_pool_percent=0..100, writeback=0|1, "
-              "recompress_percent=0..100, codec=lz4|zstd[:LEVEL]";
+              "recompress_percent=0..100, enabled=0|1, codec=lz4|zstd[:LEVEL]";
   }
 }
 

@@ -164,6 +164,7 @@ Status Engine::activate() {
                            .max_leaves = kMaxLeaves,
                            .max_pool_percent = config_.max_pool_percent};
   space_.set_writeback(config_.writeback);
+  space_.zswap().set_enabled(config_.enabled);
   if (!space_.init(memory_, mmu_, group_, options)) return no_memory();
   space_.set_fork_handler(this);
   space_.set_usage_source(this);
@@ -247,7 +248,9 @@ bool Engine::serve_in_signal(PageIndex page) {
   begin_operation();
   bool ours = space_.knows(page), served = true;
   if (ours) {
+    lost_.begin(sync::now_ns());
     served = space_.handle_fault(page, true, worker);
+    lost_.end(sync::now_ns());
     space_.handle_pending(worker);
   }
   end_operation();

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "memgroup/group.h"
+#include "memgroup/pressure.h"
 #include "os/linux/descriptors.h"
 #include "os/linux/engine_memory.h"
 #include "os/linux/linux_mmu.h"
@@ -48,6 +49,8 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
 
   // A worker for a thread of the program (kLibrary, and the signal path). Waits while all are in use.
   vm::Worker& borrow_worker();
+  // Outside of operations: may sleep on a fault.
+  void make_own(PageRange range) { mmu_.make_own(range); }
   void return_worker(vm::Worker& worker);
   // Brackets work of a program thread inside the engine. Never waits for the end of a fork for long: the
   // forking thread may be waiting for this one.
@@ -149,6 +152,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   os::EngineMemory memory_;
   os::LinuxMmu mmu_;
   os::ProcessView view_;
+  memgroup::Pressure lost_;  // the time that the program waits for the engine
   memgroup::Stats* stats_ = nullptr;
   int stats_fd_ = -1;
   memgroup::Group group_;

@@ -86,7 +86,15 @@ void Engine::watch() {
     // A program that outgrew reclaim natively did so in ranges that are new: look again at once.
     if (mode_ == Mode::kProcess && group_.usage() > group_.high()) adopt_everything();
   }
-  if (active_.load()) space_.recompress_some(monitor_worker_);
+  if (active_.load()) {
+    space_.recompress_some(monitor_worker_);
+    std::int64_t now = sync::now_ns();
+    // All threads of the process but the engine's own.
+    if (lost_.due(now)) {
+      std::size_t all = view_.thread_count(), own = server_count_ + 1;
+      lost_.update(now, static_cast<std::uint32_t>(all > own ? all - own : 0), *stats_);
+    }
+  }
   look_for_order();
   refresh_gauges();
 }
@@ -201,7 +209,9 @@ void Engine::serve(vm::Worker& worker) {
     }
     os::Message fault;
     if (space_.take_message(worker, &fault)) {
+      lost_.begin(sync::now_ns());
       space_.handle_fault(fault.range.begin, fault.write, worker);
+      lost_.end(sync::now_ns());
     }
     space_.handle_pending(worker);
     gate_.end();

@@ -1,11 +1,16 @@
 #include "swap/slot_table.h"
 
+#include <algorithm>
+#include <bit>
+
+#include "sync/explore.h"
+
 namespace coldpress::swap {
 namespace {
 
 constexpr std::uint64_t kStateMask = 7, kLock = 8, kWaiters = 16;
 constexpr unsigned kCountShift = 5, kGenerationShift = 16, kPayloadShift = 32;
-constexpr std::uint64_t kCountMask = 0x7ff, kGenerationMask = 0xffff;
+constexpr std::uint64_t kCountMask = kMaxShares, kGenerationMask = 0xffff;
 
 constexpr std::uint64_t encode(SlotWord word) {
   return static_cast<std::uint64_t>(word.state) | std::uint64_t{word.count} << kCountShift |
@@ -19,42 +24,57 @@ constexpr SlotWord decode(std::uint64_t value) {
           static_cast<std::uint32_t>(value >> kPayloadShift)};
 }
 
-constexpr bool names(Entry entry, std::uint64_t value) {
+inline bool is_life_of(Entry entry, std::uint64_t value) {
   SlotWord word = decode(value);
-  return word.state != State::kFree && word.generation == entry.generation;
+  bool same = word.generation == entry.generation || sync::is_mutant(sync::Mutant::kEqualIsProof) ||
+              sync::is_mutant(sync::Mutant::kNoIdentityCheck) ||
+              sync::is_mutant(sync::Mutant::kSettleUnchecked);
+  return word.state != State::kFree && same;
 }
 
 }  // namespace
 
-bool SlotTable::init(MemorySource& source, std::size_t capacity) { return words_.init(source, capacity); }
+bool SlotTable::init(MemorySource& source, std::size_t capacity) {
+  return words_.init(source, capacity) && clusters_.init(source, capacity);
+}
+
+std::uint32_t SlotTable::end() const {
+  std::uint64_t slots = std::uint64_t{clusters_.count()} * SlotClusters::kSlots;
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(slots, words_.capacity()));
+}
+
+// `clusters`: how many there were when the caller found none free. false: no memory, or the table is full.
+bool SlotTable::grow(std::uint32_t clusters) {
+  sync::MutexLock lock(growth_);
+  if (clusters_.count() != clusters) return true;  // somebody else has
+  std::size_t first = std::size_t{clusters} * SlotClusters::kSlots;
+  if (first >= words_.capacity()) return false;
+  std::size_t slots = std::min<std::size_t>(SlotClusters::kSlots, words_.capacity() - first);
+  std::uint64_t free = ~std::uint64_t{0} >> (SlotClusters::kSlots - slots);
+  if (first == 0) free &= ~std::uint64_t{1};  // slot 0 is none
+  return words_.grow_to(first + slots) && clusters_.add(free);
+}
 
 std::size_t SlotTable::allocate(std::span<Entry> entries, FrameId first_frame) {
   std::size_t taken = 0;
-  sync::MutexLock lock(free_mutex_);
-  for (; taken < entries.size(); ++taken) {
-    SlotIndex slot{free_head_};
-    std::uint16_t generation = 0;
-    if (slot.value != 0) {
-      SlotWord old = decode(word(slot).load(sync::kRelaxed));
-      free_head_ = old.payload;
-      generation = old.generation;
-    } else {
-      std::uint32_t end = end_.load(sync::kRelaxed);
-      if (!words_.grow_to(std::size_t{end} + 1)) break;
-      slot.value = end;
-      end_.store(end + 1, sync::kRelaxed);
+  while (taken < entries.size()) {
+    std::uint32_t clusters = clusters_.count(), first = 0;
+    std::uint64_t mask = clusters_.take(static_cast<std::uint32_t>(entries.size() - taken), &first);
+    if (mask == 0 && !grow(clusters)) break;
+    for (; mask != 0; mask &= mask - 1, ++taken) {
+      SlotIndex slot{first + static_cast<std::uint32_t>(std::countr_zero(mask))};
+      std::uint16_t generation = decode(word(slot).load(sync::kRelaxed)).generation;
+      entries[taken] = {slot, generation};
+      std::uint32_t frame = first_frame.value + static_cast<std::uint32_t>(taken);
+      word(slot).store(encode({State::kFrame, 1, generation, frame}) | kLock, sync::kRelease);
     }
-    entries[taken] = {slot, generation};
-    word(slot).store(
-        encode({State::kFrame, 1, generation, first_frame.value + static_cast<std::uint32_t>(taken)}) | kLock,
-        sync::kRelease);
   }
   in_use_.fetch_add(taken, sync::kRelaxed);
   return taken;
 }
 
 void SlotTable::count_states(std::uint64_t (&of)[kStates]) const {
-  std::uint32_t end = end_.load(sync::kRelaxed);
+  std::uint32_t end = this->end();
   for (std::uint32_t slot = 1; slot < end; ++slot) {
     ++of[static_cast<std::size_t>(decode(word({slot}).load(sync::kRelaxed)).state)];
   }
@@ -64,7 +84,7 @@ SlotTable::TryLock SlotTable::try_lock(Entry entry, SlotWord& out) {
   auto& atom = word(entry.slot);
   std::uint64_t value = atom.load(sync::kRelaxed);
   for (;;) {
-    if (!names(entry, value)) return TryLock::kStale;
+    if (!is_life_of(entry, value)) return TryLock::kStale;
     if ((value & kLock) != 0) return TryLock::kBusy;
     // Acquire pairs with the release in release_lock(): what the last owner wrote is seen.
     if (atom.compare_exchange_weak(value, value | kLock, sync::kAcquire, sync::kRelaxed)) {
@@ -118,12 +138,34 @@ void SlotTable::unlock(Entry entry) {
   release_lock(entry.slot, encode(decode(word(entry.slot).load(sync::kRelaxed))));
 }
 
+bool SlotTable::share(Entry entry) {
+  SlotWord shared = decode(word(entry.slot).load(sync::kRelaxed));
+  if (shared.count == kMaxShares) return false;
+  // Others may set the bit for waiters meanwhile; the count is the lock holder's.
+  word(entry.slot).fetch_add(std::uint64_t{1} << kCountShift, sync::kRelaxed);
+  shared_.fetch_add(1, sync::kRelaxed);
+  return true;
+}
+
+void SlotTable::unlock_unshare(Entry entry) {
+  SlotWord shared = decode(word(entry.slot).load(sync::kRelaxed));
+  COLDPRESS_CHECK(shared.count > 1);
+  --shared.count;
+  shared_.fetch_sub(1, sync::kRelaxed);
+  release_lock(entry.slot, encode(shared));
+}
+
+std::uint64_t SlotTable::shares() const {
+  std::uint64_t sum = 0;
+  std::uint32_t end = this->end();
+  for (std::uint32_t slot = 1; slot < end; ++slot) sum += decode(word({slot}).load(sync::kRelaxed)).count;
+  return sum;
+}
+
 void SlotTable::unlock_and_free(Entry entry) {
   in_use_.fetch_sub(1, sync::kRelaxed);
-  sync::MutexLock lock(free_mutex_);
-  release_lock(entry.slot,
-               encode({State::kFree, 0, static_cast<std::uint16_t>(entry.generation + 1), free_head_}));
-  free_head_ = entry.slot.value;
+  release_lock(entry.slot, encode({State::kFree, 0, static_cast<std::uint16_t>(entry.generation + 1), 0}));
+  clusters_.give_back(entry.slot.value);
 }
 
 }  // namespace coldpress::swap

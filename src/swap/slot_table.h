@@ -8,7 +8,11 @@
 //  1. Exactly one owner: state and payload change only under the slot's lock, in one store (unlock()).
 //  2. A slot that is freed changes its generation, so an entry that names slot and generation and still
 //     matches under the lock is the same incarnation (no ABA within 65536 reuses of one slot).
-//  3. A loser sleeps on the word's lower half; nobody spins or polls.
+//  3. The count is that of the page words which name the slot: more than one after a clone. The bytes go with
+//     the last.
+//  4. A loser sleeps on the word's lower half; nobody spins or polls.
+//
+// Slots are taken and freed without a lock (slot_clusters.h); a mutex guards the growth of the table only.
 //
 // Thread safety: all functions from any thread. Lock order: the engine's layout mutex, then a slot, then the
 // mutexes of pool and frames. Never take the layout mutex while holding a slot.
@@ -19,6 +23,7 @@
 
 #include "base/memory_source.h"
 #include "base/units.h"
+#include "swap/slot_clusters.h"
 #include "sync/mutex.h"
 
 namespace coldpress::swap {
@@ -32,6 +37,7 @@ enum class State : std::uint8_t {
 };
 
 inline constexpr std::size_t kStates = 5;
+inline constexpr std::uint16_t kMaxShares = 0x7ff;
 
 // A decoded slot word.
 struct SlotWord {
@@ -68,25 +74,37 @@ class SlotTable {
   void unlock(Entry entry, State state, std::uint32_t payload);
   // Unlocks without a change.
   void unlock(Entry entry);
+  // One page word more names the slot, which is locked and stays so. false: the count is full.
+  [[nodiscard]] bool share(Entry entry);
+  // Unlocks; one page word less names it, of several.
+  void unlock_unshare(Entry entry);
   // Unlocks and frees. Whoever owned the bytes has given them up before.
   void unlock_and_free(Entry entry);
 
   std::uint64_t metadata_pages() const {
-    return bytes_to_pages(std::uint64_t{end_.load(sync::kRelaxed)} * sizeof(std::uint64_t));
+    return bytes_to_pages(std::uint64_t{end()} * sizeof(std::uint64_t)) +
+           bytes_to_pages(std::uint64_t{clusters_.count()} * sizeof(std::uint64_t));
   }
   // How many slots are in each state. Exact while nobody changes any.
   void count_states(std::uint64_t (&of)[kStates]) const;
+  // The page words that name slots; and the same by their counts, exact while nobody changes any.
+  std::uint64_t names() const { return in_use() + shared_.load(sync::kRelaxed); }
+  std::uint64_t shares() const;
+  std::uint64_t capacity() const { return words_.capacity(); }
   std::uint64_t in_use() const { return in_use_.load(sync::kRelaxed); }
 
  private:
   sync::Atomic<std::uint64_t>& word(SlotIndex slot) const { return words_[slot.value]; }
   void release_lock(SlotIndex slot, std::uint64_t value);
+  // Slots that there are so far, slot 0 among them.
+  std::uint32_t end() const;
+  bool grow(std::uint32_t clusters) EXCLUDES(growth_);
 
   ReservedArray<sync::Atomic<std::uint64_t>> words_;
-  sync::Mutex free_mutex_;
-  std::uint32_t free_head_ GUARDED_BY(free_mutex_) = 0;  // 0: none; slot 0 is never used
-  sync::Atomic<std::uint32_t> end_{1};
+  SlotClusters clusters_;
+  sync::Mutex growth_;
   sync::Atomic<std::uint64_t> in_use_{0};
+  sync::Atomic<std::uint64_t> shared_{0};  // names beyond the first of each slot
 };
 
 }  // namespace coldpress::swap

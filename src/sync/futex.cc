@@ -7,6 +7,7 @@
 #include "sync/raw_syscall.h"
 
 namespace coldpress::sync {
+inline namespace threads {
 namespace {
 constexpr std::int64_t kSecond = 1000000000;
 }
@@ -32,4 +33,5 @@ void sleep_ns(std::int64_t duration_ns) {
   raw_syscall(SYS_nanosleep, reinterpret_cast<long>(&duration), 0);
 }
 
+}  // namespace threads
 }  // namespace coldpress::sync

@@ -9,6 +9,7 @@
 #include "sync/atomic.h"
 
 namespace coldpress::sync {
+inline namespace COLDPRESS_SYNC_KIND {
 
 inline constexpr std::int64_t kForever = -1;
 
@@ -21,4 +22,5 @@ void futex_wake(const void* word, int count);
 std::int64_t now_ns();
 void sleep_ns(std::int64_t duration_ns);
 
+}  // namespace COLDPRESS_SYNC_KIND
 }  // namespace coldpress::sync

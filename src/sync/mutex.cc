@@ -1,6 +1,7 @@
 #include "sync/mutex.h"
 
 namespace coldpress::sync {
+inline namespace threads {
 
 void Mutex::lock_slow() {
   // Critical sections here are about a microsecond: a short spin saves most sleeps on two or more cpus.
@@ -14,4 +15,5 @@ void Mutex::lock_slow() {
   while (state_.exchange(kContended, kAcquire) != kFree) futex_wait(&state_, kContended);
 }
 
+}  // namespace threads
 }  // namespace coldpress::sync

@@ -9,8 +9,14 @@
 #include "sync/atomic.h"
 #include "sync/futex.h"
 
-namespace coldpress::sync {
+#ifdef COLDPRESS_SCHED
+#include "sync/sched/mutex.h"
+#endif
 
+namespace coldpress::sync {
+inline namespace COLDPRESS_SYNC_KIND {
+
+#ifndef COLDPRESS_SCHED
 class CAPABILITY("mutex") Mutex {
  public:
   Mutex() = default;
@@ -47,6 +53,8 @@ class SCOPED_CAPABILITY MutexLock {
   Mutex& mutex_;
 };
 
+#endif
+
 class Event {
  public:
   std::uint32_t ticket() const { return count_.load(kAcquire); }
@@ -63,4 +71,5 @@ class Event {
   Atomic<std::uint32_t> count_{0};
 };
 
+}  // namespace COLDPRESS_SYNC_KIND
 }  // namespace coldpress::sync

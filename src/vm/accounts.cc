@@ -26,7 +26,7 @@ Text Space::accounts() {
   std::uint64_t records = devices_.settled_records();
   sync::MutexLock lock(layout_);
   for (PageIndex page = table_.next_leaf({0}, kEndOfPages); page < kEndOfPages;) {
-    entries += table_.get(page).is_entry() ? 1 : 0;
+    entries += table_.peek(page).is_entry() ? 1 : 0;
     page = page + 1;
     if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, kEndOfPages);
   }
@@ -38,7 +38,8 @@ Text Space::accounts() {
     pool_objects += c.objects;
   }
   auto count = [&](State state) { return of[static_cast<std::size_t>(state)]; };
-  same("pages that are out, and slots", entries + words, slots_.in_use());
+  same("pages that are out, and the counts of slots", entries + words, slots_.shares());
+  same("counts of slots, and what is known of them", slots_.shares(), slots_.names());
   same("slots in use, and by state", slots_.in_use(),
        count(State::kSame) + count(State::kFrame) + count(State::kZswap) + count(State::kDevice));
   same("frames with an owner, and slots", frames_.owned_frames(), count(State::kFrame));

@@ -1,6 +1,7 @@
 // Fault service. The order of things in resolve() and prepare() is invariant 2 of space.h: bytes are made
 // ready under the slot's lock alone, published under the layout mutex after everything was checked again.
 #include "base/log.h"
+#include "sync/explore.h"
 #include "sync/futex.h"
 #include "vm/space.h"
 
@@ -8,6 +9,11 @@ namespace coldpress::vm {
 
 using memgroup::add_to;
 using memgroup::take_from;
+
+namespace {
+// Of a mutant: the bytes are in the worker's page and nowhere else.
+constexpr std::uint16_t kPrivateCopy = 0x7ff;
+}  // namespace
 
 using os::MoveResult;
 using os::MoveStatus;
@@ -38,11 +44,17 @@ bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
       case Outcome::kDone:
         return true;
       case Outcome::kAgain:
+        sync::mark("fault: starts over");
         break;
       case Outcome::kChanging:
         drain_messages(worker);
         break;
       case Outcome::kSlotBusy:
+        sync::mark("fault: sleeps on the slot");
+        if (sync::is_mutant(sync::Mutant::kPollForSlot)) {
+          sync::sleep_ns(1000);
+          break;
+        }
         slots_.wait_unlocked(prepared.entry.slot);
         break;
       case Outcome::kNoMemory:
@@ -65,6 +77,8 @@ Space::Prepared Space::prepare(PageIndex page, Worker& worker) {
   if (!word.is_entry()) return prepared;
   prepared.entry = word.entry();
   if (!slots_.lock(prepared.entry, prepared.word)) return prepared;
+  if (sync::is_mutant(sync::Mutant::kPublishFirst)) make_room(worker);
+  if (sync::is_mutant(sync::Mutant::kNoPin)) slots_.unlock(prepared.entry);
   bool compressed = prepared.word.state == State::kZswap;
   bool pattern = prepared.word.state == State::kSame && !zswap_.is_zero(prepared.word.payload);
   if (compressed || pattern) {
@@ -81,12 +95,19 @@ Space::Prepared Space::prepare(PageIndex page, Worker& worker) {
     }
   }
   prepared.valid = true;
-  slots_.unlock(prepared.entry);
+  if (sync::is_mutant(sync::Mutant::kExclusiveLoad) && compressed && prepared.loaded == Loaded::kGood) {
+    zswap_.drop(prepared.word.payload);
+    add_to(group_->stats().same_filled_pages);
+    prepared.word = {State::kSame, kPrivateCopy, prepared.word.generation, 0};
+    slots_.unlock(prepared.entry, State::kSame, 0);
+  } else if (!sync::is_mutant(sync::Mutant::kNoPin)) {
+    slots_.unlock(prepared.entry);
+  }
   return prepared;
 }
 
 Space::Outcome Space::resolve(PageIndex page, bool write, Prepared& prepared, Worker& worker) {
-  PageWord word = table_.get(page);
+  PageWord word = table_.peek(page);
   if (word.is_entry()) return resolve_entry(page, word, prepared, worker);
   if (word.is_poisoned()) {
     mmu_->wake({page, page + 1});
@@ -113,7 +134,9 @@ Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& pre
     if (outcome == Outcome::kDone) add_to(group_->stats().swap_cache_hit);
     return outcome;
   }
-  if (!prepared.valid || prepared.entry != entry || prepared.word.state != slot.state ||
+  bool same_entry = prepared.entry == entry ||
+                    (sync::is_mutant(sync::Mutant::kEqualIsProof) && prepared.entry.slot == entry.slot);
+  if (!prepared.valid || !same_entry || prepared.word.state != slot.state ||
       prepared.word.payload != slot.payload) {
     slots_.unlock(entry);
     return Outcome::kAgain;
@@ -122,29 +145,35 @@ Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& pre
   if (prepared.loaded != Loaded::kGood) {
     outcome = poison(page, prepared.loaded);
   } else {
-    bool zero = slot.state == State::kSame && zswap_.is_zero(slot.payload);
+    bool zero = slot.state == State::kSame && zswap_.is_zero(slot.payload) &&
+                !(sync::is_mutant(sync::Mutant::kExclusiveLoad) && prepared.word.count == kPrivateCopy);
+    if (sync::is_mutant(sync::Mutant::kUnpinEarly)) slots_.unlock_and_free(entry);
     outcome = outcome_of(zero ? mmu_->fill_zero(page, 1, true) : mmu_->install_copy(page, worker.page, 1));
     if (outcome == Outcome::kDone) group_->charge(1);
   }
   if (outcome != Outcome::kDone) {
+    sync::mark("fault: the page could not be mapped");
+    if (sync::is_mutant(sync::Mutant::kUnpinEarly) || sync::is_mutant(sync::Mutant::kLeakOnRetry))
+      return outcome;
     slots_.unlock(entry);
     return outcome;
   }
   memgroup::Stats& stats = group_->stats();
   store_word(page, prepared.loaded != Loaded::kGood ? PageWord::poisoned() : word_after_load(word));
   if (slot.state == State::kZswap) {
-    zswap_.drop(slot.payload);
     add_to(stats.zswpin);
     add_to(stats.pgmajfault);
   } else if (slot.state == State::kDevice) {
-    devices_.drop(slot.payload);
     add_to(stats.pswpin);
     add_to(stats.pgmajfault);
   } else {
-    take_from(stats.same_filled_pages);
     add_to(stats.swpin_zero);
   }
-  slots_.unlock_and_free(entry);
+  if (sync::is_mutant(sync::Mutant::kUnpinEarly)) {
+    zswap_.drop(slot.payload);
+  } else {
+    give_up(entry, slot);
+  }
   return Outcome::kDone;
 }
 
@@ -152,28 +181,34 @@ Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& pre
 Space::Outcome Space::put_back(PageIndex page, PageWord word, swap::SlotWord slot, PageWord after) {
   swap::Entry entry = word.entry();
   FrameId frame{slot.payload};
-  bool copied = false;
-  MoveResult result = mmu_->install(page, frame, 1);
-  if (result.moved == 0 && result.status == MoveStatus::kHole) {
+  bool shared = slot.count > 1;  // others need what the frame holds
+  bool copied = shared;
+  MoveResult result =
+      shared ? mmu_->install_copy(page, mmu_->frame_data(frame), 1) : mmu_->install(page, frame, 1);
+  if (!shared && result.moved == 0 && result.status == MoveStatus::kHole) {
     // Either the mapping is gone, or the frame is empty: a page that the program had given to the kernel with
     // MADV_FREE, and the kernel has taken it. Then it reads zero. Filling tells the two apart.
     result = mmu_->fill_zero(page, 1, true);
     copied = true;
-  } else if (result.moved == 0 &&
+  } else if (!shared && result.moved == 0 &&
              (result.status == MoveStatus::kBusy || result.status == MoveStatus::kMismatch)) {
     // Shared with a forked process, or a mapping that can not take a moved page: a copy does.
     result = mmu_->install_copy(page, mmu_->frame_data(frame), 1);
     copied = true;
   }
   if (result.moved == 1) {
-    if (copied) {
-      frames_.disowned(frame);
-      group_->charge(1);
+    if (copied) group_->charge(1);
+    if (shared) {
+      slots_.unlock_unshare(entry);
     } else {
-      frames_.moved_away(frame);
+      if (copied) {
+        frames_.disowned(frame);
+      } else {
+        frames_.moved_away(frame);
+      }
+      slots_.unlock_and_free(entry);
     }
     store_word(page, after);
-    slots_.unlock_and_free(entry);
     return Outcome::kDone;
   }
   slots_.unlock(entry);
@@ -261,7 +296,7 @@ std::uint32_t Space::fill_window(PageIndex page) {
   std::uint64_t room = region.contains(page) ? region.end - page : 1;
   std::uint32_t pages = 1;
   while (pages < hint.window && pages < room) {
-    PageWord word = table_.get(page + pages);
+    PageWord word = table_.peek(page + pages);
     if (word.is_entry() || word.is_poisoned()) break;
     ++pages;
   }
@@ -294,6 +329,7 @@ void Space::make_room(Worker& worker) {
   if (usage > group_->high() && usage_source_ != nullptr) usage_source_->pressure();
   if (usage < group_->limit()) return;
   if (hopeless()) return;
+  sync::mark("fault: makes room first");
   add_to(group_->stats().direct_reclaim);
   reclaim_to(group_->limit() - static_cast<std::int64_t>(swap::kGroupFrames), worker);
 }

@@ -103,7 +103,7 @@ os::MoveStatus Space::fill_child(int child, PageWord word, PageIndex page, Worke
 
 // Serves a fault of a child that has no engine yet.
 void Space::child_fault(int child, PageIndex page, Worker& worker) {
-  fill_child(child, table_.get(page), page, worker);
+  fill_child(child, table_.peek(page), page, worker);
 }
 
 // Fills a page where a move that came with the fork has brought it; `overtaking`: moves to places in use.
@@ -125,7 +125,7 @@ bool Space::fill_moved(int child, PageWord word, PageIndex page, Whose whose, bo
 // Gives the child every page that is out. Present already, or not mapped there: that is the child's business.
 void Space::populate_child(int child, Worker& worker) {
   for (PageIndex page = table_.next_leaf({0}, kEndOfPages); page < kEndOfPages;) {
-    PageWord word = table_.get(page);
+    PageWord word = table_.peek(page);
     if (word.is_entry() || word.is_poisoned()) {
       // Where nothing was in use before, there is something in the child only if the move came first.
       if (!fill_moved(child, word, page, Whose::kNewcomer, false, worker) &&
@@ -155,7 +155,7 @@ void Space::drop_filled() {
       std::size_t runs = mmu_->scan_present({page, leaf_end}, PageTable::kLeafPages, present, &page);
       for (std::size_t i = 0; i < runs; ++i) {
         for (PageIndex at = present[i].begin; at < present[i].end; at = at + 1) {
-          if (PageWord word = table_.get(at); word.is_entry()) {
+          if (PageWord word = table_.peek(at); word.is_entry()) {
             store_word(at, PageWord());
             drop_entry(word.entry());
           }

@@ -325,27 +325,10 @@ void Space::forget_moves() {
   overtaken_.clear([&](PageIndex, PageWord word) NO_THREAD_SAFETY_ANALYSIS { drop_entry(word.entry()); });
 }
 
-// Drops the entry's bytes, whoever owns them.
 void Space::drop_entry(swap::Entry entry) {
   swap::SlotWord slot{};
   COLDPRESS_CHECK(slots_.lock(entry, slot));
-  switch (slot.state) {
-    case State::kFrame:
-      frames_.disowned({slot.payload});
-      break;
-    case State::kZswap:
-      zswap_.drop(slot.payload);
-      break;
-    case State::kDevice:
-      devices_.drop(slot.payload);
-      break;
-    case State::kSame:
-      take_from(group_->stats().same_filled_pages);
-      break;
-    case State::kFree:
-      break;
-  }
-  slots_.unlock_and_free(entry);
+  give_up(entry, slot);
 }
 
 void Space::drop_range(PageRange range, bool zapped) {

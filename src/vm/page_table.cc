@@ -32,15 +32,16 @@ PageTable::Word* PageTable::ensure(PageIndex page) {
   return &leaves_[leaf_link.load(sync::kRelaxed) - 1].words[page.value % kLeafPages];
 }
 
+// Relaxed: it only tells that a leaf is there; who goes on to its words acquires it by find().
 PageIndex PageTable::next_leaf(PageIndex page, PageIndex end) const {
   PageIndex at{page.value / kLeafPages * kLeafPages};
   while (at < end) {
-    std::uint32_t middle = root_[root_index(at)].load(sync::kAcquire);
+    std::uint32_t middle = root_[root_index(at)].load(sync::kRelaxed);
     if (middle == 0) {
       at.value = (root_index(at) + 1) << (kLeafBits + kMiddleBits);
       continue;
     }
-    if (middles_[middle - 1].leaves[middle_index(at)].load(sync::kAcquire) != 0) {
+    if (middles_[middle - 1].leaves[middle_index(at)].load(sync::kRelaxed) != 0) {
       return at < page ? page : at;
     }
     at.value += kLeafPages;

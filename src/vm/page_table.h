@@ -31,6 +31,15 @@ class PageTable {
     return word == nullptr ? PageWord() : PageWord::from_raw(word->load(sync::kAcquire));
   }
 
+  // As get(), for the holder of the layout mutex: nobody else changes links or words.
+  PageWord peek(PageIndex page) const {
+    std::uint32_t middle = root_[root_index(page)].load(sync::kRelaxed);
+    if (middle == 0) return PageWord();
+    std::uint32_t leaf = middles_[middle - 1].leaves[middle_index(page)].load(sync::kRelaxed);
+    if (leaf == 0) return PageWord();
+    return PageWord::from_raw(leaves_[leaf - 1].words[page.value % kLeafPages].load(sync::kRelaxed));
+  }
+
   // First page of the next existing leaf at or after `page`, below `end`; `end` when there is none.
   PageIndex next_leaf(PageIndex page, PageIndex end) const;
 

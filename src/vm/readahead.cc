@@ -74,11 +74,12 @@ std::uint32_t Space::prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun
 Space::Outcome Space::resolve_run(PageIndex page, bool write, Prepared (&run)[Worker::kMaxRun],
                                   std::uint32_t count, Worker& worker) {
   std::uint32_t locked = 0;
+  swap::SlotWord slots[Worker::kMaxRun];
   for (; locked < count; ++locked) {
     const Prepared& expected = run[locked];
-    PageWord word = table_.get(page + locked);
+    PageWord word = table_.peek(page + locked);
     if (!word.is_entry() || word.entry() != expected.entry) break;
-    swap::SlotWord slot{};
+    swap::SlotWord& slot = slots[locked];
     if (slots_.try_lock(expected.entry, slot) != SlotTable::TryLock::kLocked) break;
     if (slot.state == expected.word.state && slot.payload == expected.word.payload) continue;
     slots_.unlock(expected.entry);
@@ -99,17 +100,15 @@ Space::Outcome Space::resolve_run(PageIndex page, bool write, Prepared (&run)[Wo
       slots_.unlock(done.entry);
       continue;
     }
-    PageWord word = table_.get(page + i);
+    PageWord word = table_.peek(page + i);
     store_word(page + i, i == 0 ? word_after_load(word) : PageWord::native(word.backoff(), 1));
     if (done.word.state == State::kZswap) {
-      zswap_.drop(done.word.payload);
       add_to(stats.zswpin);
       if (i == 0) add_to(stats.pgmajfault);
     } else {
-      take_from(stats.same_filled_pages);
       add_to(stats.swpin_zero);
     }
-    slots_.unlock_and_free(done.entry);
+    give_up(done.entry, slots[i]);
   }
   if (result.moved == 0) return outcome_of(result);
   group_->charge(result.moved);

@@ -14,6 +14,7 @@
 #include <bit>
 
 #include "base/log.h"
+#include "sync/explore.h"
 #include "sync/futex.h"
 #include "vm/space.h"
 
@@ -126,6 +127,9 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
     // More in the pool does not help: what is on its way out of it is what there is to wait for.
     if (devices_.leaving_bytes() > 0 && !device_stuck_.load(sync::kRelaxed)) return false;
   }
+  // With nowhere to go, pages stay: taking them out would only bring them back.
+  if (!zswap_.enabled() && !takes_raw())
+    return compact_pool() || write_back(WritebackNeed::kLastResort, worker);
   std::uint64_t rest_target =
       std::min<std::uint64_t>(static_cast<std::uint64_t>(group_->limit()) / 32, mmu_->frame_count() / 2);
   bool enough_resting = frames_.owned_frames() >= rest_target;
@@ -133,8 +137,9 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
     if (capture_next().pages > 0) return true;
   }
   if (swap::GroupId group = frames_.take_rested(sync::now_ns())) {
-    if (!compress_group(group, worker)) drain_messages(worker);
-    return true;
+    Compressed compressed = compress_group(group, worker);
+    if (!compressed.all_back) drain_messages(worker);
+    if (compressed.any || !compressed.all_back) return true;
   }
   Captured captured = capture_next();
   if (captured.pages > 0) return true;
@@ -168,9 +173,9 @@ bool Space::release_spent() {
   return released != 0;
 }
 
-// Compresses what is left in a rested group. false: a layout message kept a page from its way back.
-bool Space::compress_group(swap::GroupId group, Worker& worker) {
-  std::uint32_t refused = 0;
+// Compresses what is left in a rested group.
+Space::Compressed Space::compress_group(swap::GroupId group, Worker& worker) {
+  std::uint32_t refused = 0, before = frames_.owned_mask(group);
   bool keep_raw = takes_raw();
   for (std::uint32_t owned = frames_.owned_mask(group); owned != 0; owned &= owned - 1) {
     auto bit = static_cast<std::uint32_t>(std::countr_zero(owned));
@@ -183,7 +188,16 @@ bool Space::compress_group(swap::GroupId group, Worker& worker) {
       continue;
     }
     std::uint32_t payload = 0;
-    switch (zswap_.store(worker.store, mmu_->frame_data(frame), entry, keep_raw, &payload)) {
+    if (sync::is_mutant(sync::Mutant::kCleanDrop) && table_.get(frames_.owner(frame).page).backoff() > 0) {
+      add_to(group_->stats().same_filled_pages);
+      frames_.disowned(frame);
+      slots_.unlock(entry, State::kSame, 0);
+      continue;
+    }
+    // What several pages share, or another page than the frame was of has now, can not go back there.
+    PageWord owner = table_.get(frames_.owner(frame).page);
+    bool raw = keep_raw || slot.count > 1 || !owner.is_entry() || owner.entry() != entry;
+    switch (zswap_.store(worker.store, mmu_->frame_data(frame), entry, raw, &payload)) {
       case zswap::StoreResult::kCompressed:
         frames_.disowned(frame);
         slots_.unlock(entry, State::kZswap, payload);
@@ -202,12 +216,23 @@ bool Space::compress_group(swap::GroupId group, Worker& worker) {
     FrameId frame = group.first() + static_cast<std::uint32_t>(std::countr_zero(refused));
     all_back = give_back(frame, frames_.owner(frame)) && all_back;
   }
-  if (all_back && frames_.owned_mask(group) == 0) {
+  std::uint32_t after = frames_.owned_mask(group);
+  if (all_back && after == 0) {
     frames_.retire(group);
   } else {
     frames_.rest(group, sync::now_ns());
   }
-  return all_back;
+  return {after != before || before == 0, all_back};
+}
+
+// All that rests now, and gives its memory back.
+void Space::compress_rested(Worker& worker) {
+  std::int64_t now = sync::now_ns();  // not again what rests again
+  while (swap::GroupId group = frames_.take_rested(now)) {
+    if (!compress_group(group, worker).all_back) drain_messages(worker);
+  }
+  while (release_spent()) {
+  }
 }
 
 // A page that does not compress returns to the program and is left alone for long. false: not now.
@@ -216,9 +241,9 @@ bool Space::give_back(FrameId frame, swap::FrameOwner owner) {
   swap::SlotWord slot{};
   if (slots_.try_lock(owner.entry, slot) != swap::SlotTable::TryLock::kLocked) return true;
   PageIndex page = frames_.owner(frame).page;  // mremap may have moved it
-  PageWord word = table_.get(page);
+  PageWord word = table_.peek(page);
   if (slot.state != State::kFrame || slot.payload != frame.value || !word.is_entry() ||
-      word.entry() != owner.entry) {
+      word.entry() != owner.entry || slot.count > 1) {
     slots_.unlock(owner.entry);
     return true;
   }
@@ -237,11 +262,7 @@ std::uint64_t Space::page_out(PageRange range, Worker& worker) {
   while (hand < range.end) {
     Captured now = capture_batch(range, hand, true);
     captured += now.pages;
-    while (swap::GroupId group = frames_.take_rested(sync::now_ns())) {
-      if (!compress_group(group, worker)) drain_messages(worker);
-    }
-    while (release_spent()) {
-    }
+    compress_rested(worker);
     if (now.pages == 0 && !now.interrupted) break;
     if (now.interrupted) drain_messages(worker);
     handle_pending(worker);

@@ -30,7 +30,7 @@ void Space::recompress_some(Worker& worker) {
   recompress_budget_ns_ += (now - recompress_seen_ns_) * percent / 100;
   recompress_budget_ns_ = std::min(recompress_budget_ns_, kMostBudgetNs);
   recompress_seen_ns_ = now;
-  while (percent > 0 && recompress_budget_ns_ > 0) {
+  while (percent > 0 && zswap_.enabled() && recompress_budget_ns_ > 0) {
     if (recompress_hand_ == 0 && now - recompress_begun_ns_ < recompress_turn_ns_) return;
     if (recompress_hand_ == 0) recompress_begun_ns_ = now;
     zswap::Zswap::Victim found[kBatch];

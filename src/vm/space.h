@@ -143,6 +143,16 @@ class Space {
   // Keeps reclaim from the range's pages, or lets it again. Pages that are out are brought in first.
   void set_pinned(PageRange range, bool pinned) EXCLUDES(layout_);
 
+  // --- clones (clone.cc)
+  // Gives the range that begins at `to`, adopted and never touched, the content that `from` has, page by
+  // page: by sharing what is out, after taking out what is not. What is written to `from` meanwhile may be in
+  // it or not. `done`: how far it has come, from.begin at first.
+  //   kGoesOn   call it again; in another operation, so that forks get in
+  //   kMakeOwn  as kGoesOn, after Mmu::make_own() for what take_shared() tells, outside of the operation
+  //   kRefused  memory has run out, or a page is pinned: unmap the target, it has a part
+  enum class Cloned { kAll, kGoesOn, kMakeOwn, kRefused };
+  [[nodiscard]] Cloned clone(PageRange from, PageIndex to, PageIndex& done, Worker& worker) EXCLUDES(layout_);
+
   // --- recompression (recompress.cc)
   // Packs some of what stays cold harder. By one thread at a time, whose worker has zswap::Worker::dense.
   void recompress_some(Worker& worker) EXCLUDES(layout_);
@@ -259,6 +269,7 @@ class Space {
   void place_word(PageIndex page, PageWord word) REQUIRES(layout_);
   void move_words(PageRange from, PageIndex to) REQUIRES(layout_);
   void drop_entry(swap::Entry entry) REQUIRES(layout_);
+  void give_up(swap::Entry entry, swap::SlotWord slot) REQUIRES(layout_);
   void show_to_forks(bool shown) EXCLUDES(layout_);
   void pause_reclaim(bool paused) { paused_.store(paused); }
   void fork(int child, Worker& worker) REQUIRES(layout_);
@@ -267,6 +278,13 @@ class Space {
   bool fill_moved(int child, PageWord word, PageIndex page, Whose whose, bool overtaking, Worker& worker)
       REQUIRES(layout_);
   Loaded read_content(PageWord word, Worker& worker) REQUIRES(layout_);
+
+  // clone.cc
+  enum class CloneStep { kDone, kCaptureFirst, kSlotBusy, kChanging, kRefused };
+  CloneStep clone_words(PageRange from, PageIndex to, PageIndex& done, swap::Entry& busy, Worker& worker)
+      EXCLUDES(layout_);
+  CloneStep clone_word(PageWord word, PageIndex to, Worker& worker) REQUIRES(layout_);
+  CloneStep clone_poison(PageIndex to) REQUIRES(layout_);
 
   // writeback.cc
   bool pool_is_full();
@@ -289,7 +307,12 @@ class Space {
   Captured capture_next() EXCLUDES(layout_);
   os::MoveStatus capture_run(PageIndex first, std::uint32_t pages, swap::GroupId group, std::uint32_t& filled)
       REQUIRES(layout_);
-  bool compress_group(swap::GroupId group, Worker& worker) EXCLUDES(layout_);
+  struct Compressed {
+    bool any = false;       // frames have left
+    bool all_back = false;  // no layout message kept a page from its way back
+  };
+  Compressed compress_group(swap::GroupId group, Worker& worker) EXCLUDES(layout_);
+  void compress_rested(Worker& worker) EXCLUDES(layout_);
   bool give_back(FrameId frame, swap::FrameOwner owner) EXCLUDES(layout_);
   bool release_spent();
   bool compact_pool();

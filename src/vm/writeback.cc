@@ -13,7 +13,10 @@
 // When: the pool has outgrown its share of the limit (max_pool_percent), until it is back at the accept
 // threshold; and, whatever its size, when the limit can not be held otherwise. One thread at a time is the
 // writer; writes are under way while it goes on, and only a fault that found no memory waits for one.
+#include <algorithm>
+
 #include "base/log.h"
+#include "sync/explore.h"
 #include "sync/futex.h"
 #include "vm/space.h"
 
@@ -24,7 +27,7 @@ using swap::State;
 namespace {
 
 constexpr std::int64_t kPatienceNs = 10'000'000;
-constexpr int kMostVictims = 4096;  // looked at for one segment
+constexpr std::uint64_t kMostVictims = 4096;  // looked at for one segment
 
 }  // namespace
 
@@ -91,13 +94,21 @@ void Space::tidy_devices(Worker& worker) {
 bool Space::pack() {
   if (!devices_.begin()) return false;
   std::uint32_t packed = 0;
-  for (int looked_at = 0; looked_at < kMostVictims; ++looked_at) {
+  std::uint64_t most = std::min(kMostVictims, zswap_.pool().stats().objects);  // each once
+  for (std::uint64_t looked_at = 0; looked_at < most; ++looked_at) {
     zswap::Zswap::Victim victim;
     if (!zswap_.next_victim(&victim)) break;
     swap::SlotWord slot{};
-    if (slots_.try_lock(victim.owner, slot) != swap::SlotTable::TryLock::kLocked) continue;
+    bool touched = sync::is_mutant(sync::Mutant::kTouchBeforeLock) && zswap_.begin_writing(victim.entry);
+    if (slots_.try_lock(victim.owner, slot) != swap::SlotTable::TryLock::kLocked) {
+      sync::mark("writeback: the victim is in use, or gone");
+      continue;
+    }
     bool fits = true;
-    if (slot.state == State::kZswap && slot.payload == victim.entry && zswap_.begin_writing(victim.entry)) {
+    bool owner = slot.payload == victim.entry || sync::is_mutant(sync::Mutant::kNoIdentityCheck);
+    if (slot.state != State::kZswap || !owner) {
+      sync::mark("writeback: the victim's bytes have another owner");
+    } else if (touched || zswap_.begin_writing(victim.entry)) {
       swap::Move move{victim.owner, State::kZswap, victim.entry, 0};
       fits = zswap_.with_content(victim.entry, [&](const swap::Content& content) NO_THREAD_SAFETY_ANALYSIS {
         return devices_.add(move, content);
@@ -143,9 +154,12 @@ void Space::settle(const swap::Move& move, bool written) {
   if (!written && !cleaned) write_failed();
   swap::SlotWord slot{};
   if (slots_.lock(move.owner, slot)) {
+    bool trusts = sync::is_mutant(sync::Mutant::kSettleUnchecked) ||
+                  (sync::is_mutant(sync::Mutant::kNoIdentityCheck) && slot.state == move.from);
     bool unchanged =
-        slot.state == move.from && slot.payload == move.payload &&
-        (cleaned ? devices_.same_content(move.payload, move.record) : zswap_.is_writing(move.payload));
+        trusts ||
+        (slot.state == move.from && slot.payload == move.payload &&
+         (cleaned ? devices_.same_content(move.payload, move.record) : zswap_.is_writing(move.payload)));
     if (unchanged && written) {
       slots_.unlock(move.owner, State::kDevice, move.record);
       if (move.from == State::kZswap) {
@@ -158,8 +172,11 @@ void Space::settle(const swap::Move& move, bool written) {
       }
       return;
     }
+    if (!unchanged) sync::mark("writeback: the owner has changed during the write");
     if (unchanged && move.from == State::kZswap) zswap_.end_writing(move.payload);
-    slots_.unlock(move.owner);
+    if (!sync::is_mutant(sync::Mutant::kForgetUnlock)) slots_.unlock(move.owner);
+  } else {
+    sync::mark("writeback: the page has gone during the write");
   }
   devices_.drop(move.record);
 }

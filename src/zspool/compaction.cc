@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "sync/explore.h"
 #include "sync/futex.h"
 #include "zspool/zspool.h"
 
@@ -79,8 +80,10 @@ bool ZsPool::move_object(Class& c, std::uint32_t from, std::uint32_t index, std:
   std::uint64_t value = word.load(sync::kRelaxed);
   if ((value & kPinned) != 0 ||
       !word.compare_exchange_strong(value, value | kPinned, sync::kAcquire, sync::kRelaxed)) {
+    sync::mark("zspool: compaction leaves what is pinned");
     return false;
   }
+  sync::mark("zspool: compaction moves an object");
   std::uint32_t slot = take_object(c, to);
   std::memcpy(object(zspages_[to], slot), object(zspages_[from], index),
               kSizeClasses.classes[zspages_[to].size_class].object_bytes);

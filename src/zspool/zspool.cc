@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "sync/explore.h"
 #include "sync/futex.h"
 
 namespace coldpress::zspool {
@@ -73,10 +74,22 @@ std::byte* ZsPool::pin(Handle handle) {
       continue;
     }
     // The lower half holds both bits (little-endian); the kernel compares it once more.
+    sync::mark("zspool: waits for who has it pinned");
     sync::futex_wait(&word, static_cast<std::uint32_t>(value | kWaiters));
     value = word.load(sync::kRelaxed);
   }
+  if (sync::is_mutant(sync::Mutant::kListAtAccess)) {
+    list_again(static_cast<std::uint32_t>(word.load(sync::kRelaxed) >> kZspageShift));
+  }
   return data(handle);
+}
+
+// A mutant's: moves the zspage to the head of its list, as if that told of use.
+void ZsPool::list_again(std::uint32_t id) {
+  Class& c = classes_[zspages_[id].size_class];
+  unlink(c, id);
+  sync::let_others_run();
+  link(c, id, zspages_[id].group);
 }
 
 void ZsPool::unpin(Handle handle) {
@@ -240,10 +253,12 @@ std::uint32_t ZsPool::free(Handle handle, std::size_t bytes) {
   std::size_t index = index_for(bytes);
   Class& c = classes_[index];
   std::uint32_t shrunk_pages = 0;
+  std::uint64_t word = handles_[handle.value].load(sync::kRelaxed);
+  auto id = static_cast<std::uint32_t>(word >> kZspageShift);
+  bool inferred = sync::is_mutant(sync::Mutant::kInferState) && zspages_[id].in_use == 1;
   {
     sync::MutexLock lock(c.mutex);
-    std::uint64_t word = handles_[handle.value].load(sync::kRelaxed);
-    auto id = static_cast<std::uint32_t>(word >> kZspageShift);
+    if (inferred) zspages_[id].in_use = 1;
     COLDPRESS_CHECK(zspages_[id].size_class == index);
     shrunk_pages = return_object(c, id, static_cast<std::uint16_t>(word >> kObjectShift));
   }

@@ -134,6 +134,7 @@ class ZsPool {
   std::uint32_t return_object(Class& c, std::uint32_t id, std::uint32_t index) REQUIRES(c.mutex);
   void link(Class& c, std::uint32_t id, std::uint8_t group) REQUIRES(c.mutex);
   void unlink(Class& c, std::uint32_t id) REQUIRES(c.mutex);
+  void list_again(std::uint32_t id) NO_THREAD_SAFETY_ANALYSIS;
   void regroup(Class& c, std::uint32_t id) REQUIRES(c.mutex);
   static std::uint8_t group_of(std::uint32_t in_use, std::uint32_t objects) {
     return static_cast<std::uint8_t>(in_use * 10 / objects);

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "codec/page_content.h"
+#include "sync/explore.h"
 
 namespace coldpress::zswap {
 
@@ -93,9 +94,27 @@ bool Zswap::next_victim(Victim* victim) {
     constexpr int kMostPasses = 64;  // of what others wait for the mutex
     if (std::exchange(e.referenced, false) && passes < kMostPasses) continue;
     *victim = {entry, {e.slot, e.generation}};
+    if (sync::is_mutant(sync::Mutant::kIsolateVictim)) unlink(entry);
     return true;
   }
   return false;
+}
+
+void Zswap::validate() {
+  sync::MutexLock lock(mutex_);
+  std::uint32_t listed = 0, live = 0, previous = 0;
+  for (std::uint32_t entry = oldest_; entry != 0; entry = entries_[entry].next) {
+    const Entry& e = entries_[entry];
+    COLDPRESS_CHECK(e.previous == previous && e.length != 0 && !e.writing);
+    previous = entry;
+    ++listed;
+    COLDPRESS_CHECK(listed <= entry_end_.load(sync::kRelaxed));
+  }
+  COLDPRESS_CHECK(previous == youngest_);
+  for (std::uint32_t entry = 1; entry < entry_end_.load(sync::kRelaxed); ++entry) {
+    live += entries_[entry].length != 0 ? 1 : 0;
+  }
+  COLDPRESS_CHECK(listed == live);
 }
 
 std::size_t Zswap::list(std::uint32_t entry, std::span<Victim> found) {
@@ -149,9 +168,12 @@ StoreResult Zswap::store(Worker& worker, const std::byte* page, swap::Entry owne
     }
   }
   swap::Content content{worker.buffer, 0, static_cast<std::uint8_t>(worker.codec.kind()), 0};
-  content.length = static_cast<std::uint16_t>(worker.codec.compress(page, worker.buffer, kMaxStoredBytes));
+  bool compresses = enabled();
+  if (compresses) {
+    content.length = static_cast<std::uint16_t>(worker.codec.compress(page, worker.buffer, kMaxStoredBytes));
+  }
   if (content.length == 0) {
-    add_to(stats.reject_compress_poor);
+    if (compresses) add_to(stats.reject_compress_poor);
     if (!keep_raw) return StoreResult::kIncompressible;
     content = {page, kPageBytes, static_cast<std::uint8_t>(codec::Kind::kRaw), 0};
   }
@@ -168,7 +190,13 @@ bool Zswap::put(const swap::Content& content, swap::Entry owner, std::uint32_t* 
   group_->charge(grown_pages);
   if (handle) {
     // Complete before anybody can find it.
-    std::memcpy(zspool::Pinned(pool_, handle).data(), content.data, content.length);
+    if (sync::is_mutant(sync::Mutant::kWriteUnpinned)) {
+      std::byte* where = pool_.data(handle);
+      sync::let_others_run();
+      std::memcpy(where, content.data, content.length);
+    } else {
+      std::memcpy(zspool::Pinned(pool_, handle).data(), content.data, content.length);
+    }
     *entry = add_entry({.handle = handle,
                         .checksum = content.checksum,
                         .slot = owner.slot,

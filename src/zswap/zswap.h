@@ -53,7 +53,8 @@ class Zswap {
   [[nodiscard]] bool init(MemorySource& source, memgroup::Group& group, std::uint64_t pool_bytes,
                           std::size_t max_entries);
 
-  // `keep_raw`: what does not compress is stored as it is, to go to a device when its turn comes.
+  // `keep_raw`: what does not compress, or may not be, is stored as it is, to go to a device when its turn
+  // comes.
   StoreResult store(Worker& worker, const std::byte* page, swap::Entry owner, bool keep_raw,
                     std::uint32_t* payload);
   // Takes what was compressed before. false: no memory.
@@ -65,6 +66,10 @@ class Zswap {
   void load_same(std::uint32_t pattern, std::byte* page) const;
   bool is_zero(std::uint32_t pattern) const { return pattern == 0; }
 
+  // Disabled: nothing is compressed from now on; what is in the pool loads as before. Pages of one repeated
+  // word are not compressed anyway.
+  void set_enabled(bool enabled) { enabled_.store(enabled, sync::kRelaxed); }
+  bool enabled() const { return enabled_.load(sync::kRelaxed); }
   // What is stored from now on is compressed so; what is in the pool loads as before.
   void set_codec(codec::Choice choice) {
     wanted_codec_.store(choice, sync::kRelaxed);
@@ -96,6 +101,10 @@ class Zswap {
   bool is_writing(std::uint32_t entry) const { return entries_[entry].writing; }
   void end_writing(std::uint32_t entry) { entries_[entry].writing = false; }
 
+  // CHECKs that the LRU lists every live entry once, and that none is marked as being written. For tests,
+  // while nobody else uses it and no write is under way.
+  void validate();
+
   zspool::ZsPool& pool() { return pool_; }
   std::uint64_t metadata_pages();
   // For tests: where an entry's bytes lie, while nothing is compacted.
@@ -126,6 +135,7 @@ class Zswap {
   memgroup::Group* group_ = nullptr;
   sync::Atomic<codec::Choice> wanted_codec_{};
   sync::Atomic<bool> codec_chosen_{false};
+  sync::Atomic<bool> enabled_{true};
   zspool::ZsPool pool_;
   ReservedArray<Entry> entries_;
   ReservedArray<std::uint64_t> patterns_;  // never shrinks; [0] is zero

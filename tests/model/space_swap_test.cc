@@ -191,6 +191,44 @@ TEST(SpaceSwap, PagesThatComeBackDuringTheirWriteAreNotMixedUp) {
   s.world().verify_everything();
 }
 
+// At the share of the limit writeback begins; it goes on below, to the accept threshold, and rests until the
+// share is reached again.
+TEST(SpaceSwap, WritebackHasHysteresis) {
+  SwapWorld s;
+  vm::Space& space = s.world().space();
+  s.page_out();
+  std::uint64_t pages = space.zswap().pool().pages();
+  ASSERT_GT(pages, 60u);
+  auto background = [&] {
+    s.world().allow_steps(100000);
+    bool any = space.write_back(Need::kBackground, s.world().worker());
+    space.finish_writes(1'000'000'000);
+    return any;
+  };
+  auto share_is = [&](std::uint64_t most) {
+    s.world().group().init(most, &s.world().stats());
+    s.world().group().set_usage(0);
+    s.world().keep_usage(true);
+    space.set_pool_share(100);
+  };
+  share_is(pages);
+  EXPECT_FALSE(background()) << "at the share nothing goes";
+  EXPECT_EQ(s.world().stats().pool_limit_hit.load(), 0u);
+  share_is(pages - 1);
+  EXPECT_TRUE(background());
+  EXPECT_EQ(s.world().stats().pool_limit_hit.load(), 1u);
+  while (background()) continue;
+  std::uint64_t left = space.zswap().pool().pages();
+  EXPECT_LE(left, (pages - 1) * 90 / 100);
+  // Above the threshold again, below the share: nothing begins.
+  share_is(left + 1);
+  EXPECT_FALSE(background());
+  EXPECT_EQ(s.world().stats().pool_limit_hit.load(), 1u);
+  s.world().keep_usage(false);
+  s.world().group().init(5000, &s.world().stats());
+  s.world().verify_everything();
+}
+
 TEST(SpaceSwap, AFullDeviceLeavesPagesInThePool) {
   SwapWorld s(3 * kMiB / 4);  // three segments, two of them for cleaning only
   s.page_out();

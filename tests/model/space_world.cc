@@ -147,16 +147,24 @@ void World::check_structure() {
   // A move that the engine has put off is settled by the next service of whatever fault.
   space_.handle_fault(kBase + 2 * kPages, false, worker_);
   std::uint64_t compressed = 0, same = 0, in_frames = 0, on_devices = 0;
+  std::map<std::uint32_t, std::uint32_t> named;  // slots, by how many page words
   for (std::uint64_t i = 0; i < kPages; ++i) {
     PageIndex page = kBase + i;
     auto owner = owner_of(space_, page);
     if (!owner) continue;
     if (sim_.present(page)) fail("page " + std::to_string(page.value) + " is out and resident");
     if (!sim_.mapped({page, page + 1})) fail("page " + std::to_string(page.value) + " is out and unmapped");
+    std::uint32_t slot = space_.pages().get(page).entry().slot.value;
+    if (++named[slot] > 1) continue;
     compressed += owner->state == swap::State::kZswap ? 1 : 0;
     same += owner->state == swap::State::kSame ? 1 : 0;
     in_frames += owner->state == swap::State::kFrame ? 1 : 0;
     on_devices += owner->state == swap::State::kDevice ? 1 : 0;
+  }
+  for (std::uint64_t i = 0; i < kPages; ++i) {
+    auto owner = owner_of(space_, kBase + i);
+    if (!owner) continue;
+    EXPECT_EQ(owner->count, named[space_.pages().get(kBase + i).entry().slot.value]);
   }
   EXPECT_EQ(stats_.stored_pages.load(), compressed);
   EXPECT_EQ(stats_.same_filled_pages.load(), same);

@@ -71,6 +71,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   void page_in_some();
   void adopt_some();
   void release_some();
+  void clone_some();
   void protect_some();
   void keep_resident_some();
   void change_limit();
@@ -109,6 +110,8 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   memgroup::Stats& stats() { return stats_; }
   bool take_one_message();
   bool write_page(PageIndex page, const PageContent& content);
+  // As the library does it. false: refused, and `to` has a part.
+  bool clone(PageRange from, PageIndex to);
   // Reads the page and compares. false: wrong, and said so.
   bool check_page(PageIndex page);
   void adopt(PageRange range);
@@ -117,6 +120,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   bool corrupt_one(PageIndex page);
   void refresh_usage();
   os::SimDevice& device(std::size_t number) { return devices_[number]; }
+  std::uint64_t clones() const { return clones_; }
   // How often the engine may ask whether to go on, before it hears no.
   void allow_steps(unsigned steps) { keep_going_left_ = steps; }
   // Whether the usage stays as the test has set it.
@@ -178,6 +182,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   std::vector<Change> changes_;
   std::vector<PageIndex> pinned_;
   bool lazy_frames_taken_ = false;
+  std::uint64_t clones_ = 0;  // that were made
   std::uint64_t next_number_ = 1;
 };
 

@@ -105,6 +105,43 @@ void World::map_some() {
   }
 }
 
+bool World::clone(PageRange from, PageIndex to) {
+  using Cloned = vm::Space::Cloned;
+  PageIndex done = from.begin;
+  for (int tries = 0; tries < 16; ++tries) {
+    Cloned cloned = space_.clone(from, to, done, worker_);
+    space_.handle_pending(worker_);
+    if (cloned == Cloned::kAll) return true;
+    if (cloned == Cloned::kRefused) return false;
+    PageRange shared[vm::Space::kMaxShared];
+    std::size_t count = space_.take_shared(shared);
+    for (std::size_t i = 0; i < count; ++i) sim_.make_own(shared[i]);
+  }
+  return false;
+}
+
+// Where the engine refuses (changes under way, pinned or read-only pages), nothing must have happened.
+void World::clone_some() {
+  PageRange from = pick(60);
+  if (from.empty() || !space_.managed(from)) return;
+  PageIndex to = pick_free(from.pages());
+  if (to.value == 0) return;
+  PageRange target{to, to + from.pages()};
+  map_range(target, false);
+  if (space_.adopt(target, worker_) != vm::Space::Adopted::kYes) return;
+  keep_going_left_ = 64;
+  bool cloned = clone(from, to);
+  note("clone " + text_of(from) + " to " + text_of(target) + (cloned ? "" : ": refused"));
+  if (!cloned) return track({sim_.begin_unmap(target), Kind::kUnmap, target, {}});
+  ++clones_;
+  for (PageIndex page = from.begin; page < from.end; page = page + 1) {
+    auto found = reference_.find(page.value);
+    if (found == reference_.end()) continue;
+    ReferencePage& copy = reference_[to.value + (page - from.begin)] = found->second;
+    copy.written_in_gap = false;
+  }
+}
+
 bool World::write_page(PageIndex page, const PageContent& content) {
   ReferencePage& reference = reference_[page.value];
   os::Access access = sim_.write(page, 0, content.data(), kPageBytes);
@@ -183,7 +220,8 @@ void World::pin_some() {
 }
 
 bool World::corrupt_one(PageIndex page) {
-  if (!corrupt_page(space_, page)) return false;
+  auto owner = owner_of(space_, page);
+  if (!owner || owner->count > 1 || !corrupt_page(space_, page)) return false;
   reference_[page.value].corrupt = true;
   return true;
 }

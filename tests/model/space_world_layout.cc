@@ -24,6 +24,7 @@ const std::vector<World::Operation>& World::operations() {
       {"corrupt", &World::corrupt_some},
       {"reclaim", &World::reclaim_some},
       {"page_out", &World::page_out_some},
+      {"clone", &World::clone_some},
       {"page_in", &World::page_in_some},
       {"adopt", &World::adopt_some},
       {"release", &World::release_some},

@@ -16,11 +16,20 @@ struct OpenSlots {
   friend swap::SlotTable& slots_of(vm::Space& space) { return space.*Member; }
 };
 swap::SlotTable& slots_of(vm::Space& space);
+template <auto Member>
+struct OpenCapture {
+  friend std::uint32_t captured_by(vm::Space& space) { return (space.*Member)().pages; }
+};
+std::uint32_t captured_by(vm::Space& space);
+template struct OpenCapture<&vm::Space::capture_next>;
 template struct OpenSlots<&vm::Space::slots_>;
 
 }  // namespace detail
 
 inline swap::SlotTable& slots(vm::Space& space) { return detail::slots_of(space); }
+
+// One turn of the hand; the pages that it captured.
+inline std::uint32_t capture_next(vm::Space& space) { return detail::captured_by(space); }
 
 // Who owns the bytes of a page that is out; nothing when the page is not out.
 inline std::optional<swap::SlotWord> owner_of(vm::Space& space, PageIndex page) {
@@ -42,7 +51,7 @@ inline bool corrupt_page(vm::Space& space, PageIndex page) {
   return compressed;
 }
 
-[[nodiscard]] inline bool make_worker(HeapMemory& memory, codec::Choice choice, vm::Worker& worker) {
+[[nodiscard]] inline bool make_worker(MemorySource& memory, codec::Choice choice, vm::Worker& worker) {
   std::size_t codec_bytes = codec::Codec::workspace_bytes(choice);
   std::byte* bytes =
       memory.allocate(codec_bytes + (vm::Worker::kMaxRun + 1) * kPageBytes + swap::DeviceStore::kReadBytes);

@@ -82,7 +82,7 @@ def order_reclaim():
 
 @case(timeout_s=120, serial=True)
 def order_codec():
-    """Another codec for what goes from now on; what is there loads as before."""
+    """Another codec for what goes from now on, or none; what is there loads as before."""
 
     def look(pid):
         order("reclaim", pid, "30M")
@@ -96,6 +96,13 @@ def order_codec():
         print(f"{first:.0f} bytes a page, then {second:.0f}")
         check(pages > 1000, f"{pages} pages were stored: this proves nothing")
         order("set", pid, "codec=gzip", status=1, says="not known")
+        order("set", pid, "enabled=0")
+        before = stat_json(pid)["zswpout"]
+        order("reclaim", pid, "10M", status=1, says="not all of it")
+        check(stat_json(pid)["zswpout"] == before, "pages were compressed all the same")
+        order("set", pid, "enabled=1")
+        order("reclaim", pid, "10M")
+        check(stat_json(pid)["zswpout"] > before + 1000, "nothing is compressed again")
 
     with_filled(COMPRESSIBLE, ["--swap", "none"], look)
 
@@ -122,6 +129,22 @@ def order_swap():
             order("swapon", pid, "ram:64M")
 
         with_filled(PYTHON, ["--swap", "none"], look)
+
+
+@case(timeout_s=120, serial=True)
+def order_writeback():
+    """writeback=0 keeps compressed pages from the device; 1 lets them go."""
+
+    def look(pid):
+        order("set", pid, "writeback=0", "max_pool_percent=5")
+        order("reclaim", pid, "60M")
+        before = stat_json(pid)
+        check(before["zswpout"] > 5000, f"{before['zswpout']} pages were stored: this proves nothing")
+        check(before["zswpwb"] == 0 and before["swap_pages"] == 0, f"pages went to the device: {before}")
+        order("set", pid, "writeback=1", "limit=24M")
+        wait_until(lambda: stat_json(pid)["zswpwb"] > 500, "pages on the device")
+
+    with_filled(COMPRESSIBLE, ["--swap", "ram:256M"], look)
 
 
 def swap_pages(pid):

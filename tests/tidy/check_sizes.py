@@ -13,6 +13,7 @@ LONG_FILES: dict[str, str] = {}
 
 # Sources that no unit test of their name covers, and what does.
 COVERED_BY = {
+    "src/sync/sched/": "tests/sched/tool/finds_test.cc", "src/vm/clone.cc": "tests/model/space_clone_test.cc",
     "src/swap/cleaning.cc": "tests/unit/swap/device_store_test.cc",
     "src/vm/accounts.cc": "tests/model", "src/vm/capture.cc": "tests/model",
     "src/vm/readahead.cc": "tests/model/space_readahead_test.cc",

@@ -274,6 +274,29 @@ std::size_t LinuxMmu::scan_registered(PageRange range, std::span<PageRange> foun
   return scan(range, abi::kPageWpAllowed, 0, 0, found, scanned_to);
 }
 
+std::uint64_t LinuxMmu::holding(PageIndex first, std::uint32_t pages, std::uint64_t* zero) {
+  std::uint64_t entries[64], held = 0;
+  *zero = 0;
+  long bytes = static_cast<long>(pages * sizeof *entries);
+  if (sys_pread(pagemap_, entries, pages * sizeof *entries, first.value * sizeof *entries) != bytes) {
+    return ~std::uint64_t{0};
+  }
+  for (std::uint32_t i = 0; i < pages; ++i) {
+    if ((entries[i] & (abi::kPagemapPresent | abi::kPagemapSwapped)) != 0) held |= std::uint64_t{1} << i;
+  }
+  PageRange range{first, first + pages};
+  for (PageIndex at = first; at < range.end;) {
+    PageRange found[16];
+    std::size_t runs = scan({at, range.end}, abi::kPagePfnZero, 0, 0, found, &at);
+    for (std::size_t i = 0; i < runs; ++i) {
+      for (PageIndex page = found[i].begin; page < found[i].end; page = page + 1) {
+        *zero |= std::uint64_t{1} << (page - first);
+      }
+    }
+  }
+  return held;
+}
+
 bool LinuxMmu::changing() { return main_.changing(); }
 
 Message LinuxMmu::next_message() { return main_.read_message(); }

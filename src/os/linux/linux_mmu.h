@@ -52,6 +52,7 @@ class LinuxMmu final : public Mmu {
   bool register_range(PageRange range) override;
   void unregister_range(PageRange range) override { main_.unregister(range); }
   std::size_t scan_registered(PageRange range, std::span<PageRange> found, PageIndex* scanned_to) override;
+  std::uint64_t holding(PageIndex first, std::uint32_t pages, std::uint64_t* zero) override;
   bool changing() override;
   MoveResult capture(PageIndex first, FrameId into, std::uint32_t pages) override;
   MoveResult install(PageIndex first, FrameId from, std::uint32_t pages) override;

@@ -1,6 +1,7 @@
 #include "os/linux/process.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/vfs.h>
 
@@ -100,6 +101,12 @@ std::uint64_t ProcessView::rss_anon_pages() const {
 
 long ProcessView::read_maps(std::span<char> buffer, std::uint64_t offset) const {
   return sys_pread(maps_, buffer.data(), buffer.size(), offset);
+}
+
+std::size_t ProcessView::thread_count() const {
+  struct stat of_tasks;  // of the directory: a link for each thread, and its own two
+  if (raw_syscall(SYS_fstat, tasks_, reinterpret_cast<long>(&of_tasks)) != 0) return 0;
+  return of_tasks.st_nlink > 2 ? of_tasks.st_nlink - 2 : 0;
 }
 
 std::size_t ProcessView::thread_blocks(std::span<std::uint64_t> addresses) const {

@@ -65,6 +65,8 @@ class ProcessView {
   // An address in the thread block of every thread that the C library made: it lies in the thread's stack
   // mapping. Fills `addresses`, returns how many.
   std::size_t thread_blocks(std::span<std::uint64_t> addresses) const;
+  // Threads of the process; 0: unknown.
+  std::size_t thread_count() const;
 
  private:
   long read_maps(std::span<char> buffer, std::uint64_t offset) const;

@@ -15,7 +15,7 @@ Access SimMmu::access(PageIndex index, bool write, Use use) {
   for (unsigned faults = 0;; ++faults) {
     COLDPRESS_CHECK(faults < kFaultsAtMost);
     {
-      sync::MutexLock lock(mutex_);
+      OneStep lock(mutex_);
       const SimMapping* mapping = space_.mapping_at(index);
       if (mapping == nullptr || (write && !mapping->writable)) return Access::kSegv;
       SimPage* page = space_.find(index);
@@ -41,7 +41,7 @@ Access SimMmu::access(PageIndex index, bool write, Use use) {
 void SimMmu::sleep_on_fault(PageIndex page, bool write) {
   std::list<Waiter>::iterator self;
   {
-    sync::MutexLock lock(mutex_);
+    OneStep lock(mutex_);
     // The kernel looks again after it has queued the fault; here both are one step.
     const SimMapping* mapping = space_.mapping_at(page);
     if (mapping == nullptr || !mapping->registered || space_.find(page) != nullptr) return;
@@ -49,9 +49,10 @@ void SimMmu::sleep_on_fault(PageIndex page, bool write) {
   }
   changed_.signal();
   for (;;) {
-    std::uint32_t ticket = changed_.ticket();
+    std::uint32_t ticket;
     {
-      sync::MutexLock lock(mutex_);
+      OneStep lock(mutex_);
+      ticket = changed_.ticket();
       if (self->woken) {
         waiters_.erase(self);
         return;
@@ -78,7 +79,7 @@ Access SimMmu::write(PageIndex page, std::size_t offset, const void* from, std::
 }
 
 Access SimMmu::child_read(int child, PageIndex index, void* into) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   auto at = children_.find(child);
   COLDPRESS_CHECK(at != children_.end() && !at->second.open);
   if (at->second.space.mapping_at(index) == nullptr) return Access::kSegv;
@@ -93,18 +94,18 @@ Access SimMmu::child_read(int child, PageIndex index, void* into) {
 }
 
 void SimMmu::child_exit(int child) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   children_.erase(child);
 }
 
 void SimMmu::interfere(const SimInterference& how, std::uint64_t seed) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   interference_ = how;
   random_ = seed;
 }
 
 bool SimMmu::take_lazy(PageIndex index) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   SimPage* page = space_.find(index);
   if (page == nullptr || !page->lazy) return false;
   space_.erase(index);
@@ -112,7 +113,7 @@ bool SimMmu::take_lazy(PageIndex index) {
 }
 
 bool SimMmu::take_lazy_frame(FrameId id) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   Frame& frame = frames_[id.value];
   if (!still_lazy(frame)) return false;
   frame.populated = frame.shared = frame.lazy = false;
@@ -122,41 +123,41 @@ bool SimMmu::take_lazy_frame(FrameId id) {
 }
 
 void SimMmu::unshare_frames() {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   for (Frame& frame : frames_) frame.shared = false;
 }
 
 std::size_t SimMmu::queued_messages() {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   return queue_.size();
 }
 
 std::uint64_t SimMmu::resident_pages() {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   std::uint64_t count = 0;
   for (auto& [index, page] : space_.pages()) count += page.kind == SimPage::Kind::kMemory ? 1 : 0;
   return count;
 }
 
 std::uint64_t SimMmu::populated_frames() {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   std::uint64_t count = 0;
   for (const Frame& frame : frames_) count += frame.populated ? 1 : 0;
   return count;
 }
 
 bool SimMmu::present(PageIndex page) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   return space_.find(page) != nullptr;
 }
 
 bool SimMmu::mapped(PageRange range) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   return space_.any_mapped(range);
 }
 
 std::vector<SimMapping> SimMmu::mappings() {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   return space_.mappings();
 }
 

@@ -13,37 +13,37 @@ std::uint64_t SimDevice::next_random() {  // splitmix64
 }
 
 void SimDevice::set_faults(const Faults& faults) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   faults_ = faults;
 }
 
 void SimDevice::overwrite(std::uint64_t offset, std::span<const std::byte> bytes) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   std::copy(bytes.begin(), bytes.end(), content_.begin() + static_cast<std::ptrdiff_t>(offset));
 }
 
 void SimDevice::scribble(std::uint64_t offset, std::uint64_t count) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   for (std::uint64_t i = offset; i < offset + count; ++i) content_[i] = static_cast<std::byte>(next_random());
 }
 
 std::uint64_t SimDevice::used_bytes() const {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   return static_cast<std::uint64_t>(std::count(used_.begin(), used_.end(), true)) * kBlockBytes;
 }
 
 std::uint64_t SimDevice::reads() const {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   return reads_;
 }
 
 bool SimDevice::contains(std::span<const std::byte> bytes) const {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   return std::search(content_.begin(), content_.end(), bytes.begin(), bytes.end()) != content_.end();
 }
 
 IoStatus SimDevice::read(std::uint64_t offset, std::byte* into, std::size_t count) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   ++reads_;
   if (offset + count > content_.size() || one_in(faults_.read_error)) return IoStatus::kError;
   std::memcpy(into, content_.data() + offset, count);
@@ -52,16 +52,16 @@ IoStatus SimDevice::read(std::uint64_t offset, std::byte* into, std::size_t coun
 
 void SimDevice::submit_write(std::uint64_t offset, const std::byte* from, std::size_t count,
                              std::uint32_t tag) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   under_way_.push_back({offset, from, count, tag});
 }
 
 std::size_t SimDevice::reap(std::span<Completion> completions, std::int64_t wait_ns) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   std::size_t count = 0;
   while (count < completions.size() && !under_way_.empty()) {
     if (faults_.answers_never || (wait_ns == 0 && one_in(faults_.late))) break;
-    std::size_t which = next_random() % under_way_.size();
+    std::size_t which = choose_below(under_way_.size(), next_random());
     Write write = under_way_[which];
     under_way_.erase(under_way_.begin() + static_cast<std::ptrdiff_t>(which));
     completions[count++] = {write.tag, finish(write)};
@@ -84,7 +84,7 @@ IoStatus SimDevice::finish(const Write& write) {
 }
 
 void SimDevice::discard(std::uint64_t offset, std::uint64_t count) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   std::fill_n(content_.begin() + static_cast<std::ptrdiff_t>(offset), count, std::byte{0});
   for (std::uint64_t at = offset; at < offset + count; at += kBlockBytes) used_[at / kBlockBytes] = false;
 }

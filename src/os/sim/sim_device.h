@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "os/block_device.h"
+#include "os/sim/one_step.h"
 #include "sync/mutex.h"
 
 namespace coldpress::os {
@@ -47,7 +48,7 @@ class SimDevice final : public BlockDevice {
     std::uint32_t tag;
   };
   std::uint64_t next_random();
-  bool one_in(std::uint32_t odds) { return odds != 0 && next_random() % odds == 0; }
+  bool one_in(std::uint32_t odds) { return odds != 0 && choose_one_in(odds, next_random()); }
   IoStatus finish(const Write& write);
 
   mutable sync::Mutex mutex_;

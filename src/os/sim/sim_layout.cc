@@ -5,22 +5,22 @@
 namespace coldpress::os {
 
 void SimMmu::map(PageRange range, bool writable) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   space_.map(range, writable);
 }
 
 void SimMmu::grow(PageIndex page, std::uint64_t by) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   space_.grow(page, by);
 }
 
 void SimMmu::protect(PageRange range, bool writable) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   space_.protect(range, writable);
 }
 
 void SimMmu::set_page_pinned(PageIndex index, bool pinned) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   SimPage* page = space_.find(index);
   if (page == nullptr || page->kind != SimPage::Kind::kMemory) return;
   if (pinned) SimAddressSpace::make_writable(*page);  // the kernel makes it the process's own first
@@ -35,7 +35,7 @@ ChangeId SimMmu::start(Change change) {
 }
 
 ChangeId SimMmu::begin_unmap(PageRange range) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   bool announced = space_.any_registered(range);
   space_.unmap(range);
   if (!announced) return 0;
@@ -46,7 +46,7 @@ ChangeId SimMmu::begin_unmap(PageRange range) {
 }
 
 ChangeId SimMmu::begin_remove(PageRange range, bool lazily) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   const SimMapping* mapping = space_.mapping_at(range.begin);
   COLDPRESS_CHECK(mapping != nullptr && range.end <= mapping->range.end);
   Change change;
@@ -64,7 +64,7 @@ ChangeId SimMmu::begin_remove(PageRange range, bool lazily) {
 }
 
 ChangeId SimMmu::begin_remap(PageRange from, PageIndex to, bool keep_source) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   bool registered = space_.mapping_at(from.begin)->registered;
   space_.move(from, to, keep_source);
   if (!registered) return 0;
@@ -76,7 +76,7 @@ ChangeId SimMmu::begin_remap(PageRange from, PageIndex to, bool keep_source) {
 }
 
 ChangeId SimMmu::begin_fork(int* child) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   *child = next_child_++;
   children_[*child].space = space_.fork();
   for (Frame& frame : frames_) frame.shared = frame.populated;
@@ -94,7 +94,7 @@ void SimMmu::enqueue(ChangeId id, Change& change) {
 }
 
 bool SimMmu::advance(ChangeId id) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   return advance_locked(id);
 }
 
@@ -139,9 +139,10 @@ bool SimMmu::advance_locked(ChangeId id) {
 
 void SimMmu::run(ChangeId id) {
   for (;;) {
-    std::uint32_t ticket = changed_.ticket();
+    std::uint32_t ticket;
     {
-      sync::MutexLock lock(mutex_);
+      OneStep lock(mutex_);
+      ticket = changed_.ticket();
       if (advance_locked(id)) return;
       if (changes_[id].stage != Stage::kQueued) continue;
     }

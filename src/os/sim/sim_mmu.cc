@@ -41,7 +41,7 @@ SimMmu::~SimMmu() = default;
 
 bool SimMmu::one_in(std::uint32_t n) {
   random_ = random_ * 6364136223846793005u + 1442695040888963407u;
-  return n != 0 && (random_ >> 33) % n == 0;
+  return choose_one_in(n, random_ >> 33);
 }
 
 // The first answer of every move call.
@@ -81,7 +81,7 @@ bool SimMmu::still_lazy(const Frame& frame) const {
 }
 
 std::uint32_t SimMmu::release(FrameId first, std::uint32_t mask) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   std::uint32_t released = 0;
   for (; mask != 0; mask &= mask - 1) {
     auto bit = static_cast<std::uint32_t>(std::countr_zero(mask));
@@ -94,20 +94,20 @@ std::uint32_t SimMmu::release(FrameId first, std::uint32_t mask) {
 }
 
 bool SimMmu::register_range(PageRange range) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   if (!space_.any_mapped(range)) return false;
   space_.set_registered(range, true);
   return true;
 }
 
 void SimMmu::unregister_range(PageRange range) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   space_.set_registered(range, false);
   wake_locked(range);
 }
 
 std::size_t SimMmu::scan_registered(PageRange range, std::span<PageRange> found, PageIndex* scanned_to) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   std::size_t runs = 0;
   for (const SimMapping& mapping : space_.mappings()) {
     PageRange part = intersect(mapping.range, range);
@@ -127,13 +127,13 @@ std::size_t SimMmu::scan_registered(PageRange range, std::span<PageRange> found,
 }
 
 bool SimMmu::changing() {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   if (changing_ != 0) lose_patience();
   return changing_ != 0;
 }
 
 MoveResult SimMmu::capture(PageIndex first, FrameId into, std::uint32_t pages) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   if (refuses()) return {0, MoveStatus::kChanging};
   const SimMapping* mapping = space_.mapping_at(first);
   if (mapping == nullptr) return {0, MoveStatus::kHole};
@@ -162,7 +162,7 @@ MoveResult SimMmu::capture(PageIndex first, FrameId into, std::uint32_t pages) {
 }
 
 MoveResult SimMmu::install(PageIndex first, FrameId from, std::uint32_t pages) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   if (refuses()) return {0, MoveStatus::kChanging};
   const SimMapping* mapping = space_.mapping_at(first);
   if (mapping == nullptr) return {0, MoveStatus::kHole};
@@ -206,14 +206,14 @@ MoveResult SimMmu::fill_run(PageIndex first, std::uint32_t pages, PutOne put_one
 }
 
 MoveResult SimMmu::install_copy(PageIndex first, const std::byte* from, std::uint32_t pages) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   return fill_run(first, pages, [from](std::uint32_t i) {
     return SimAddressSpace::memory_page(from + std::size_t{i} * kPageBytes);
   });
 }
 
 MoveResult SimMmu::fill_zero(PageIndex first, std::uint32_t pages, bool for_write) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   return fill_run(first, pages, [for_write](std::uint32_t) {
     if (for_write) return SimAddressSpace::memory_page(nullptr);
     SimPage zero;
@@ -223,7 +223,7 @@ MoveResult SimMmu::fill_zero(PageIndex first, std::uint32_t pages, bool for_writ
 }
 
 MoveStatus SimMmu::poison(PageIndex page) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   MoveResult result = fill_run(page, 1, [](std::uint32_t) {
     SimPage marker;
     marker.kind = SimPage::Kind::kPoison;
@@ -241,7 +241,7 @@ void SimMmu::wake_locked(PageRange range) {
 }
 
 void SimMmu::make_own(PageRange range) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   for (PageIndex index = range.begin; index < range.end; index = index + 1) {
     SimPage* page = space_.find(index);
     if (page != nullptr && page->kind == SimPage::Kind::kMemory) SimAddressSpace::make_writable(*page);
@@ -249,13 +249,13 @@ void SimMmu::make_own(PageRange range) {
 }
 
 void SimMmu::wake(PageRange range) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   wake_locked(range);
 }
 
 std::size_t SimMmu::scan_present(PageRange range, std::uint64_t max_pages, std::span<PageRange> found,
                                  PageIndex* scanned_to) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   auto& pages = space_.pages();
   std::size_t runs = 0;
   std::uint64_t seen = 0;
@@ -279,8 +279,21 @@ std::size_t SimMmu::scan_present(PageRange range, std::uint64_t max_pages, std::
   return runs;
 }
 
+std::uint64_t SimMmu::holding(PageIndex first, std::uint32_t pages, std::uint64_t* zero) {
+  OneStep lock(mutex_);
+  std::uint64_t held = 0;
+  *zero = 0;
+  for (std::uint32_t i = 0; i < pages; ++i) {
+    const SimPage* page = space_.find(first + i);
+    if (page == nullptr) continue;
+    held |= std::uint64_t{1} << i;
+    if (page->kind == SimPage::Kind::kZero) *zero |= std::uint64_t{1} << i;
+  }
+  return held;
+}
+
 Message SimMmu::next_message() {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   for (Waiter& waiter : waiters_) {
     if (!waiter.queued) continue;
     waiter.queued = false;
@@ -302,9 +315,10 @@ Message SimMmu::next_message() {
 }
 
 void SimMmu::wait_message(std::int64_t timeout_ns) {
-  std::uint32_t ticket = changed_.ticket();
+  std::uint32_t ticket;
   {
-    sync::MutexLock lock(mutex_);
+    OneStep lock(mutex_);
+    ticket = changed_.ticket();
     if (!queue_.empty()) return;
     for (const Waiter& waiter : waiters_) {
       if (waiter.queued) return;
@@ -314,7 +328,7 @@ void SimMmu::wait_message(std::int64_t timeout_ns) {
 }
 
 MoveStatus SimMmu::child_copy(int child, PageIndex page, const std::byte* from) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   auto at = children_.find(child);
   if (at == children_.end() || !at->second.open) return MoveStatus::kGone;
   const SimMapping* mapping = at->second.space.mapping_at(page);
@@ -330,7 +344,7 @@ MoveStatus SimMmu::child_copy(int child, PageIndex page, const std::byte* from) 
 MoveStatus SimMmu::child_poison(int child, PageIndex page) { return child_copy(child, page, nullptr); }
 
 void SimMmu::child_close(int child) {
-  sync::MutexLock lock(mutex_);
+  OneStep lock(mutex_);
   children_[child].open = false;
 }
 

@@ -37,6 +37,7 @@
 #include <vector>
 
 #include "os/mmu.h"
+#include "os/sim/one_step.h"
 #include "os/sim/sim_address_space.h"
 #include "sync/mutex.h"
 
@@ -96,6 +97,7 @@ class SimMmu final : public Mmu {
   void wake(PageRange range) override;
   std::size_t scan_present(PageRange range, std::uint64_t max_pages, std::span<PageRange> found,
                            PageIndex* scanned_to) override;
+  std::uint64_t holding(PageIndex first, std::uint32_t pages, std::uint64_t* zero) override;
   Message next_message() override;
   void wait_message(std::int64_t timeout_ns) override;
   MoveStatus child_copy(int child, PageIndex page, const std::byte* from) override;

@@ -69,6 +69,30 @@ int run(const std::string& file, bool signal) {
   verify(bytes, 1);
   require(!pager.reclaim(64 * kMiB).empty(), "what does not compress can not be reclaimed without a device");
   verify(bytes, 1);
+
+  // A clone shares what is cold, and nothing that is written.
+  constexpr std::size_t kSmallPages = 2048;
+  auto key = [](std::size_t i) { return mix(i) & ~std::uint64_t{31}; };  // compresses
+  coldpress::Region first = pager.map(kSmallPages * kPageSize);
+  auto* at = static_cast<Byte*>(first.data());
+  for (std::size_t i = 0; i < kSmallPages; ++i) fill_page(at + i * kPageSize, key(i));
+  first.cold(0, first.size());
+  std::uint64_t stored = pager.statistics().stored_bytes;
+  coldpress::Region second = first.clone();
+  require(bool(second) && second.size() == first.size(), "a clone");
+  require(pager.statistics().stored_bytes < stored + stored / 8, "what is cold is shared");
+  auto* there = static_cast<Byte*>(second.data());
+  for (std::size_t i = 0; i < kSmallPages; i += 2) fill_page(there + i * kPageSize, key(i + kSmallPages));
+  second.cold(0, second.size());
+  first.willneed(0, first.size());
+  for (std::size_t i = 0; i < kSmallPages; ++i) {
+    check_page("first", at + i * kPageSize, key(i));
+    check_page("clone", there + i * kPageSize, key(i % 2 == 0 ? i + kSmallPages : i));
+  }
+  require(first.pin(0, kPageSize) && !first.clone(), "no clone of what is pinned");
+  first.unpin(0, kPageSize);
+  require(bool(first.clone()), "a clone after unpin");
+  verify(bytes, 1);
   std::printf("whole\n");
   return 0;
 }

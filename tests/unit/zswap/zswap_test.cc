@@ -243,6 +243,24 @@ TEST_F(ZswapTest, WhatDoesNotCompressIsKeptRawWhereItMayGoToADevice) {
   EXPECT_NE(load(entry), page) << "raw bytes are checked too";
 }
 
+TEST_F(ZswapTest, DisabledItKeepsPagesRawOrRefusesThem) {
+  Page page = make_page(Content::kText, 1);
+  std::uint32_t before = 0, entry = 0;
+  ASSERT_EQ(store(page, before), StoreResult::kCompressed);
+  zswap_.set_enabled(false);
+  EXPECT_EQ(store(page, entry), StoreResult::kIncompressible);
+  EXPECT_EQ(stats_.reject_compress_poor.load(), 0u) << "nobody tried";
+  ASSERT_EQ(zswap_.store(lz4_.worker, page.data(), kOwner, true, &entry), StoreResult::kCompressed);
+  EXPECT_EQ(zswap_.with_content(entry, [](const swap::Content& content) { return content.length; }),
+            kPageBytes);
+  EXPECT_EQ(load(entry), page);
+  EXPECT_EQ(load(before), page) << "what was stored before loads";
+  zswap_.set_enabled(true);
+  EXPECT_EQ(store(page, entry), StoreResult::kCompressed);
+  EXPECT_LT(zswap_.with_content(entry, [](const swap::Content& content) { return content.length; }),
+            kPageBytes / 2);
+}
+
 TEST_F(ZswapTest, VictimsComeOldestFirstAndGoRound) {
   std::vector<std::uint32_t> entries(5);
   for (std::uint32_t i = 0; i < entries.size(); ++i) {

@@ -141,12 +141,15 @@ TEST_F(ProcessViewTest, AnonymousMemoryIsCounted) {
 TEST_F(ProcessViewTest, FindsTheBlocksOfThreads) {
   sync::Atomic<bool> done{false};
   sync::Atomic<std::uint64_t> on_stack{0};
+  std::size_t threads = view_.thread_count();
+  EXPECT_GE(threads, 1u);
   std::thread thread([&] {
     // Not the address of a variable: a sanitizer may keep those elsewhere.
     on_stack.store(reinterpret_cast<std::uint64_t>(__builtin_frame_address(0)));
     while (!done.load()) std::this_thread::yield();
   });
   while (on_stack.load() == 0) std::this_thread::yield();
+  EXPECT_GT(view_.thread_count(), threads);
   std::uint64_t blocks[64];
   std::size_t count = view_.thread_blocks(blocks);
   EXPECT_GE(count, 2u);

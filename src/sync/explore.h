@@ -1,0 +1,67 @@
+// What schedule exploration needs in the engine's source; nothing of it is left in other builds.
+//
+// Marks: mark("where") says that an execution came by. A scenario names the marks that its exploration must
+// reach, else it would prove nothing.
+//
+// Mutants: mistakes that were made elsewhere (docs/races.md names where), each in one place here, off. The
+// sched tests turn one on at a time, and the scenario that is to find it must.
+#pragma once
+
+#include <cstdint>
+
+#ifdef COLDPRESS_SCHED
+#include "sync/sched/scheduler.h"
+#endif
+
+namespace coldpress::sync {
+
+enum class Mutant : std::uint8_t {
+  kNone,
+  // writeback, after mail 000
+  kIsolateVictim,    // next_victim() takes the entry off its list; who gives up puts nothing back
+  kTouchBeforeLock,  // the entry is marked as being written before its slot is locked and checked
+  kNoIdentityCheck,  // the slot's lock is taken for proof that the entry is still its owner
+  kSettleUnchecked,  // a write that is done takes ownership, whatever happened meanwhile
+  kForgetUnlock,     // the way out of a write that failed leaves the slot locked
+  // the pool, after mail 001
+  kListAtAccess,   // pin() moves the zspage in its list
+  kWriteUnpinned,  // store() writes the bytes of an object that compaction may move
+  kInferState,     // what was so before the lock is believed after: this object is the zspage's last
+  // loads, after mail 002
+  kExclusiveLoad,  // the pool's copy is dropped when it was read, before the page is mapped
+  kCleanDrop,      // a page that came back counts as clean: its frame is dropped, not stored
+  // faults, after mail 003
+  kPublishFirst,  // the slot stays locked while memory is made free
+  kLeakOnRetry,   // a load that must start over leaves the slot locked
+  kPollForSlot,   // the loser looks again by the clock
+  // loads beside the swap cache, after mail 004
+  kNoPin,         // the bytes are read without the slot's lock
+  kUnpinEarly,    // the slot is free before the page is mapped
+  kLookOnce,      // slots: whoever takes a cluster's last slot does not look again after unmarking it
+  kEqualIsProof,  // an entry that is equal again counts as unchanged
+};
+
+#ifdef COLDPRESS_SCHED
+inline Mutant active_mutant = Mutant::kNone;
+inline bool is_mutant(Mutant mutant) { return active_mutant == mutant; }
+inline void mark(const char* name) { sched::scheduler().mark(name); }
+// In mutants: others may run here.
+inline void let_others_run(const sched::Where& where = sched::Where::current()) {
+  sched::scheduler().point(sched::Op::kMark, nullptr, where);
+}
+// Between begin() and end() no other task runs: for simulated machines.
+struct Together {
+  void begin() { sched::scheduler().hold(); }
+  void end() { sched::scheduler().let_go(); }
+};
+#else
+constexpr bool is_mutant(Mutant) { return false; }
+constexpr void mark(const char*) {}
+constexpr void let_others_run() {}
+struct Together {
+  void begin() {}
+  void end() {}
+};
+#endif
+
+}  // namespace coldpress::sync

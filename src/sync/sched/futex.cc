@@ -1,0 +1,27 @@
+// Sleeping and the clock under the controlled scheduler (sync/futex.h has the contract). Time is virtual.
+#include "sync/futex.h"
+
+#include "sync/sched/scheduler.h"
+
+namespace coldpress::sync {
+inline namespace fibers {
+
+void futex_wait(const void* word, std::uint32_t expected, std::int64_t timeout_ns) {
+  sched::Scheduler& scheduler = sched::scheduler();
+  scheduler.point(sched::Op::kWait, word, sched::Where::current());
+  std::uint32_t now = __atomic_load_n(static_cast<const std::uint32_t*>(word), __ATOMIC_RELAXED);
+  if (now == expected) scheduler.block(word, timeout_ns, sched::Where::current());
+}
+
+void futex_wake(const void* word, int count) {
+  sched::scheduler().wake(word, static_cast<std::uint32_t>(count));
+}
+
+std::int64_t now_ns() { return sched::scheduler().now_ns(); }
+
+void sleep_ns(std::int64_t duration_ns) {
+  sched::scheduler().block(nullptr, duration_ns, sched::Where::current());
+}
+
+}  // namespace fibers
+}  // namespace coldpress::sync

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Runs what stands in rows.py and prints the table of cases and results.
+
+conformance.py RELEASE SCHED     the directories of the two builds
+Exits 1 when a test fails or is not there. What is missing is said, and is no failure.
+"""
+
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+
+from rows import ROWS
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+TIMEOUT_S = 300
+
+
+def command(test, release, sched):
+    program, name = test.split(":")
+    if program == "system":
+        return [sys.executable, "-B", str(ROOT / "tests/system/run_case.py"), name]
+    if program == "sched":
+        return [str(sched / "tests/sched/sched_scenarios"), "--scenario", name]
+    kind = program.split("_")[0]
+    return [str(release / "tests" / kind / program), f"--gtest_filter={name}"]
+
+
+def result(test, release, sched):
+    environment = os.environ | {
+        "COLDPRESS": str(release / "bin/coldpress"),
+        "COLDPRESS_TEST_PROGRAMS": str(release / "tests/system"),
+    }
+    try:
+        done = subprocess.run(
+            command(test, release, sched),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            env=environment,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"FAILED: {error}"
+    if done.returncode == 77:
+        return "skipped"
+    if done.returncode != 0 or "Running 0 tests" in done.stdout:
+        print(done.stdout[-3000:], done.stderr[-3000:], file=sys.stderr)
+        return "FAILED"
+    return "holds"
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("release", type=lambda text: pathlib.Path(text).resolve())
+    parser.add_argument("sched", type=lambda text: pathlib.Path(text).resolve())
+    args = parser.parse_args()
+    known, failed = {}, 0
+    print("| suite | case | shown by | result |\n|---|---|---|---|")
+    for suite, rows in ROWS.items():
+        for case, tests in rows:
+            if isinstance(tests, str):
+                print(f"| {suite} | {case} | - | {tests} |", flush=True)
+                continue
+            for test in tests:
+                if test not in known:
+                    known[test] = result(test, args.release, args.sched)
+                failed += known[test].startswith("FAILED")
+                print(f"| {suite} | {case} | {test} | {known[test]} |", flush=True)
+    sys.exit(f"conformance: {failed} of these failed" if failed else 0)
+
+
+main()

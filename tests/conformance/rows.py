@@ -1,0 +1,106 @@
+"""The cases of the kernel's own tests of zswap, zram and userfaultfd, and those that go beyond; and what
+shows here that they hold.
+
+A row: its name, and tests by "PROGRAM:FILTER" (GoogleTest), "system:CASE", "sched:SCENARIO"; or why there
+is none.
+"""
+
+UNPROTECTED = "the engine uses no write protection"
+SHARED = "private anonymous memory only"
+GROUPS = "MISSING: one group for each process so far"
+
+ROWS = {
+    "cgroup/test_zswap": [
+        ("zswap_usage", ["system:cold_hot"]),
+        (
+            "swapin_nozswap",
+            ["unit_zswap:ZswapTest.DisabledItKeepsPagesRawOrRefusesThem", "system:incompressible"],
+        ),
+        ("zswapin", ["system:cold_hot"]),
+        ("writeback_enabled, writeback_disabled", ["system:order_writeback"]),
+        ("writeback, a parent's value", GROUPS),
+        ("no_kmem_bypass", GROUPS),
+        ("no_invasive_cgroup_shrink", GROUPS),
+        ("zswap_incompressible", ["unit_zswap:ZswapTest.WhatDoesNotCompressIsKeptRawWhereItMayGoToADevice"]),
+        ("proactive_writeback", "MISSING: reclaim that only writes back"),
+    ],
+    "zram": [
+        ("zram01: fill, space saved", ["system:cold_hot"]),
+        ("zram02: swapon, swapoff, reset", ["system:order_swap", "system:swap_ram"]),
+        ("lib: settings are read back, wrong ones refused", ["system:order_limit", "system:order_codec"]),
+    ],
+    "mm/uffd-unit-tests": [
+        ("UFFDIO_API", ["unit_os_userfault:UserfaultTest.SaysHowItWasOpened"]),
+        ("register-ioctls", ["unit_os_userfault:UserfaultTest.RefusesToRegisterWhatIsNotMapped"]),
+        (
+            "zeropage",
+            [
+                "unit_os_userfault:UserfaultTest.CopiesAndZeroFills",
+                "unit_os_userfault:LinuxMmuTest.FillZeroForReadingAndWriting",
+            ],
+        ),
+        (
+            "move",
+            [
+                "unit_os_userfault:UserfaultTest.MovesPagesOutAndBack",
+                "unit_os_userfault:LinuxMmuTest.CaptureAndInstallMoveTheBytes",
+            ],
+        ),
+        ("move-pmd, move-pmd-split", "MISSING: no test looks for huge pages by itself"),
+        ("wp-fork, wp-fork-pin, wp-unpopulated", UNPROTECTED),
+        ("minor, minor-wp, minor-collapse", SHARED),
+        ("sigbus", ["system:churn_signal"]),
+        (
+            "events",
+            [
+                "unit_os_userfault:Userfault.TellsOfLayoutChanges",
+                "unit_os_userfault:LinuxMmuTest.UnmapAndRemapAreTold",
+                "model_linux:SpaceLinux.AForkedChildHasTheWholeContent",
+                "model_linux:SpaceLinux.MovedPagesAreFoundWhereTheyAreNow",
+                "model_linux:SpaceLinux.DroppedPagesReadZeroAndKeepWhatIsWrittenAfter",
+            ],
+        ),
+        ("poison", ["unit_os_userfault:UserfaultTest.APoisonedPageGivesABusError"]),
+        ("mmap-changing", ["unit_os_userfault:LinuxMmuTest.NothingMovesWhileALayoutMessageWaits"]),
+    ],
+    "beyond": [
+        (
+            "1 content, tier by tier",
+            [
+                "model_swap:SpaceSwap.EverythingCompressedGoesToTheDeviceAndComesBack",
+                "model_linux:SpaceLinux.PagesComeBackAsTheyWere",
+                "system:swap_churn",
+            ],
+        ),
+        (
+            "2 a schedule for each race",
+            [
+                "sched:writeback_against_reuse",
+                "sched:compaction_against_read",
+                "sched:two_loads",
+                "sched:two_faults_on_one_slot",
+                "sched:load_against_reuse",
+            ],
+        ),
+        ("3 the accounts close", ["model_space:SpaceModel.ReadsWhatTheReferenceSaysWhateverHappens"]),
+        ("4 hysteresis", ["model_swap:SpaceSwap.WritebackHasHysteresis"]),
+        ("5 second chance", ["unit_zswap:ZswapTest.VictimsComeOldestFirstAndGoRound"]),
+        ("5 the sizing formula of the shrinker", "MISSING: the shrinker is not sized by refaults"),
+        (
+            "6 faults injected",
+            ["sched:failing_moves", "sched:failing_device", "sched:lying_device", "sched:failing_memory"],
+        ),
+        (
+            "7 swapoff",
+            [
+                "system:order_swapoff_under_load",
+                "model_swap:SpaceSwap.SwapoffCanBeInterrupted",
+                "model_swap:SpaceSwap.SwapoffRefusesWhatDoesNotFitAndLeavesTheDeviceInUse",
+            ],
+        ),
+        ("8 many sharers of a slot", ["model_clone:SpaceClone.MoreThanASlotCounts"]),
+        ("8 storms of forks", ["system:fork_tree", "system:swap_fork_tree"]),
+        ("9 pins", ["system:kernel_io"]),
+        ("10 ends of processes", ["system:exec_keeps_limit", "system:death_by_signal", "system:early_child"]),
+    ],
+}

@@ -1,0 +1,252 @@
+#!/usr/bin/env python3
+"""docs/races.md: every bug of the catalogue, and what the last exploration did about it.
+
+races.py RESULTS            prints it; RESULTS is what the tests have written (ctest: sched.*)
+races.py RESULTS --check    fails when docs/races.md says something else
+"""
+
+import argparse
+import difflib
+import json
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+# number: what, and where it was; then scenarios, other tests, or why it can not exist here.
+MAILS = [
+    (
+        "000",
+        "zswap: writeback of the LRU against invalidation, reuse of the slot, swapoff",
+        [
+            "writeback_against_reuse",
+            "writeback_against_exchange",
+            "writeback_against_swapoff",
+            "two_writers",
+            "failing_writes",
+        ],
+    ),
+    (
+        "001",
+        "zsmalloc: the list of zspages changed by who reads an object",
+        [
+            "compaction_against_read",
+            "compaction_against_free",
+            "compaction_against_store",
+            "free_against_store",
+            "store_against_compaction",
+            "two_compactors_and_a_reader",
+        ],
+    ),
+    (
+        "002",
+        "zswap: exclusive load into a page that nobody can find",
+        ["two_loads", "load_and_store_again"],
+    ),
+    (
+        "003",
+        "swap cache: in progress is published before there is something to wait for",
+        ["two_faults_at_the_limit", "two_faults_on_one_slot"],
+    ),
+    (
+        "004",
+        "swap-in without the swap cache: an entry that is equal again",
+        [
+            "load_against_reuse",
+            "load_against_another_page",
+            "load_against_zap",
+            "load_against_fork",
+            "servers_against_reclaim",
+        ],
+    ),
+]
+OWN = [
+    ("fork while captured pages are in flight", ["fork_against_capture"]),
+    ("MADV_DONTNEED of what is being captured", ["zap_against_capture"]),
+    ("adoption against munmap and reuse of the address", ["adoption_against_unmap"]),
+    ("mremap of what is being captured", ["move_against_capture"]),
+    ("munmap against a fault", ["unmap_against_load"]),
+    ("limit lowered during a store", ["limit_against_store"]),
+    (
+        "slots taken and given back without a lock",
+        ["last_slot", "room_is_seen", "slots_of_two_clusters", "slot_changes_hands"],
+    ),
+    ("swapoff twice", ["swapoff_twice"]),
+    ("tidying of a device against a load", ["tidying_against_load"]),
+    ("clone against fault and reclaim", ["clone_against_fault"]),
+    ("sharers of one slot against writeback", ["sharers_against_writeback"]),
+    (
+        "calls that fail, one after the other and two at a time",
+        [
+            "failing_moves",
+            "failing_device",
+            "lying_device",
+            "failing_memory",
+            "two_devices",
+            "failing_swapoff",
+            "failing_clone",
+        ],
+    ),
+]
+BUGS = [
+    ("1", "writeback writes page A over page B", ["writeback_against_exchange"]),
+    (
+        "2",
+        "a stale copy survives a store that was refused",
+        "a load ends the slot's incarnation and drops its bytes; a page that goes out again has a new one",
+    ),
+    ("3", "the way out on a mismatch leaks a locked folio", ["failing_writes"]),
+    ("4", "the shrinker leaks a reference", "no references: whoever holds the writer's mutex writes"),
+    ("5", "accounting of a store that is half done", ["failing_memory"]),
+    ("6", "compression context of a cpu that goes away", "contexts belong to engine threads, not to cpus"),
+    (
+        "7",
+        "a large unit is loaded from one tier and lies in two",
+        "pages of a run are loaded each by its own slot (model.readahead)",
+    ),
+    ("8", "the shrinker's cursor points at a dying group", "cursors are indexes, looked up again each time"),
+    ("9", "no group at all", "a space always has one"),
+    ("10", "a page is dropped as clean after an exclusive load", ["load_and_store_again"]),
+    (
+        "11",
+        "data change while they are compressed",
+        "a captured page is in no page table while its bytes are read",
+    ),
+    ("12", "raw entries told by their length", "the codec of an entry says raw (unit.zswap, fuzz.zspool)"),
+    ("13", "a device drops its copy when it is read", ["two_loads"]),
+    ("14", "two writers of one index", "state and payload of a slot change in one store, under its lock"),
+    (
+        "15",
+        "completion touches what the submitter has freed",
+        "completions are taken by the writer, and batches live as long as the store",
+    ),
+    ("16", "a reserved block leaks at the end of writeback", ["failing_device", "two_devices"]),
+    ("17", "writeback against overwrite or free", ["writeback_against_reuse"]),
+    ("18", "read against a change of the slot", ["tidying_against_load"]),
+    ("18b", "trailing bytes of old buffers reach the disk", "tails are zeroed (unit.swap, system tests)"),
+    ("18c", "statistics after a written-back slot is freed", "accounts close after every scenario and test"),
+    ("18d", "reset against I/O", ["swapoff_twice"]),
+    ("18e", "a budget of writeback underflows", "there is no such budget"),
+    ("19", "readahead reaches a device that has gone", "readahead takes pages of the pool only"),
+    ("20", "swapoff against the allocator's list of devices", ["writeback_against_swapoff"]),
+    ("21", "allocation goes on after swapoff has looked", ["writeback_against_swapoff"]),
+    ("22", "a slot is freed while swapoff frees the maps", ["writeback_against_swapoff"]),
+    ("23", "swap-in against swapoff", ["writeback_against_swapoff"]),
+    ("24", "the count is 0 before the clean-up can be seen", ["writeback_against_swapoff"]),
+    ("25", "discard walks a list that changes", ["tidying_against_load"]),
+    ("26", "the count of a slot overflows", "a further slot is made (model.clone)"),
+    ("27", "neighbours in a bitmap", "a same-filled page is a state of its own slot word"),
+    ("28", "partial reclaim of a large folio", "no units larger than a page"),
+    ("29", "truncation against a large entry", "no units larger than a page"),
+    (
+        "30",
+        "UFFDIO_MOVE against the kernel's swap cache",
+        "the kernel's own; a move that is refused is tried again",
+    ),
+    ("31", "slots of hibernation", "none"),
+    ("32", "attribution between groups", "one group"),
+    ("33", "a shared page is written in place", ["sharers_against_writeback"]),
+    (
+        "34",
+        "MADV_FREE against direct I/O",
+        "the kernel refuses to move pinned pages (model.space, system tests)",
+    ),
+    ("35", "a write to swap fails", ["failing_device", "failing_writes"]),
+    ("36", "free against migration", ["compaction_against_free"]),
+    ("37", "a bit-field under two locks", "no bit-fields; each byte has one lock"),
+    ("38", "an empty zspage stays on a list", ["compaction_against_free", "free_against_store"]),
+    ("39", "compaction against free of one handle", ["compaction_against_free"]),
+    ("40", "a mover takes busy for done", ["compaction_against_read"]),
+    ("41", "copies of straddling objects", "a zspage is contiguous here (unit.zspool, fuzz.zspool)"),
+]
+
+
+def page(found, mutants):
+    out = [
+        "# Races, and what explores them",
+        "",
+        "Made by `tests/sched/races.py` from the last run of the sched tests; not typed. A scenario runs the",
+        "engine's own source on the simulated machine under a controlled scheduler (CONTRIBUTING.md, preset",
+        "sched): every schedule with at most so many preemptions, then some at random and by priorities.",
+        "A mutant is the historical mistake, planted; the scenario must find it.",
+        "",
+    ]
+    used = set()
+
+    def rows(scenarios):
+        told = []
+        for name in scenarios:
+            used.add(name)
+            if name not in found:
+                sys.exit(f"races: {name} is not in the results")
+            run = found[name]
+            caught = "; ".join(
+                f"`{m['mutant']}` at bound {m['bound']}, execution {m['executions']:,}"
+                for m in mutants.get(name, [])
+            )
+            told.append(
+                f"| `{name}` | {run['bound']} | {run['executions']:,} | {run['steps']} | {caught or '-'} |"
+            )
+        return told
+
+    head = ["| scenario | bound | executions | longest | mutants caught |", "|---|---:|---:|---:|---|"]
+    out += ["## The five mails", ""]
+    for mail, what, scenarios in MAILS:
+        out += [f"**{mail}**: {what}.", "", *head, *rows(scenarios), ""]
+    out += ["## What only this engine has", "", "| what | scenarios |", "|---|---|"]
+    out += [f"| {what} | {', '.join(f'`{s}`' for s in scenarios)} |" for what, scenarios in OWN]
+    out += ["", *head]
+    for _, scenarios in OWN:
+        out += rows(scenarios)
+    out += [
+        "",
+        "## The kernel's other bugs",
+        "",
+        "| no. | what went wrong there | here |",
+        "|---|---|---|",
+    ]
+    for number, what, answer in BUGS:
+        if isinstance(answer, list):
+            missing = [name for name in answer if name not in found]
+            if missing:
+                sys.exit(f"races: {missing} not in the results")
+            answer = "explored: " + ", ".join(f"`{name}`" for name in answer)
+        else:
+            answer = "excluded: " + answer
+        out.append(f"| {number} | {what} | {answer} |")
+    left = sorted(set(found) - used)
+    if left:
+        sys.exit(f"races: scenarios that are in no table: {left}")
+    return "\n".join(out) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=pathlib.Path, nargs="+")
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args()
+    found, mutants = {}, {}
+    for path in args.results:
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            if "mutant" in row:
+                mutants.setdefault(row["scenario"], []).append(row)
+            else:
+                found[row["scenario"]] = row
+    text = page(found, mutants)
+    if not args.check:
+        print(text, end="")
+        return
+    path = ROOT / "docs/races.md"
+    if path.read_text() != text:
+        sys.stdout.writelines(
+            difflib.unified_diff(
+                path.read_text().splitlines(True), text.splitlines(True), "docs/races.md", "the last run"
+            )
+        )
+        sys.exit("docs/races.md is of another run: tests/sched/races.py RESULTS > docs/races.md")
+
+
+main()

@@ -1,0 +1,213 @@
+// What the kernel's history does not have: changes of the layout, forks and limits while captured pages are
+// in flight, cleaning, recompression, and orders.
+#include "sched/machine.h"
+#include "sched/scenarios/scenarios.h"
+
+namespace coldpress::testing {
+namespace {
+
+// A fork while pages are captured and compressed.
+void fork_against_capture(Run& run) {
+  Machine m(run, {.takes_messages = true});
+  PageRange pages = m.map(2);
+  m.write(pages.begin, 1);
+  m.write(pages.begin + 1, 2);
+  int child = 0;
+  run.task("reclaim", [&] { m.page_out(pages); });
+  run.task("program", [&] { child = m.fork(); });
+  run.go();
+  for (std::uint64_t i = 0; i < 2; ++i) {
+    MUST(m.read(pages.begin + i) == i + 1);
+    MUST(m.child_read(child, pages.begin + i) == i + 1);
+  }
+  m.sim().child_exit(child);
+  m.check();
+}
+
+// Pages are captured while the program gives them up.
+void zap_against_capture(Run& run) {
+  Machine m(run, {.takes_messages = true});
+  PageRange pages = m.map(2);
+  m.write(pages.begin, 1);
+  m.write(pages.begin + 1, 2);
+  run.task("reclaim", [&] { m.page_out(pages); });
+  run.task("program", [&] {
+    m.drop({pages.begin, pages.begin + 1});
+    MUST(m.read(pages.begin) == Machine::kZeros);
+    MUST(m.read(pages.begin + 1) == 2);
+  });
+  run.go();
+  MUST(m.read(pages.begin) == Machine::kZeros);
+  MUST(m.read(pages.begin + 1) == 2);
+  m.check();
+}
+
+// An address is unmapped, used again and adopted while its old pages are captured.
+void adoption_against_unmap(Run& run) {
+  Machine m(run, {.takes_messages = true});
+  PageRange pages = m.map(1);
+  m.write(pages.begin, 1);
+  run.task("reclaim", [&] { m.page_out(pages); });
+  run.task("program", [&] {
+    m.unmap(pages);
+    m.map_again(pages);
+    MUST(m.read(pages.begin) == Machine::kZeros);
+    m.write(pages.begin, 2);
+  });
+  run.go();
+  MUST(m.read(pages.begin) == 2);
+  m.check();
+}
+
+// mremap while the page is stored, and a read of where it is now.
+void move_against_capture(Run& run) {
+  Machine m(run, {.takes_messages = true});
+  PageRange pages = m.map(1);
+  PageIndex there = pages.begin + 8;
+  m.write(pages.begin, 1);
+  run.task("reclaim", [&] { m.page_out(pages); });
+  run.task("program", [&] {
+    m.move(pages, there);
+    MUST(m.read(there) == 1);
+  });
+  run.go();
+  MUST(m.read(there) == 1);
+  MUST(m.read(pages.begin) == Machine::kNoPage);
+  m.check();
+}
+
+// The limit is lowered while a page is stored and another is loaded.
+void limit_against_store(Run& run) {
+  Machine m(run, {});
+  PageRange pages = m.map(3);
+  m.out(pages.begin, 1);
+  m.write(pages.begin + 1, 2);
+  m.write(pages.begin + 2, 3);
+  run.task("order", [&] {
+    m.group().set_limit(3);
+    m.space().reclaim_to(2, m.worker());
+    m.space().handle_pending(m.worker());
+  });
+  run.task("program", [&] {
+    MUST(m.read(pages.begin) == 1);
+    m.write(pages.begin + 1, 22);
+  });
+  run.go();
+  MUST(m.read(pages.begin) == 1);
+  MUST(m.read(pages.begin + 1) == 22);
+  MUST(m.read(pages.begin + 2) == 3);
+  m.check();
+}
+
+// Two orders to swap one device off: one does it.
+void swapoff_twice(Run& run) {
+  Machine m(run, {.devices = 1});
+  PageRange pages = m.map(1);
+  m.out(pages.begin, 1, Machine::Tier::kDevice);
+  vm::Space::SwapOff results[2];
+  // Orders come from the monitor, one after the other; the program reads meanwhile.
+  run.task("orders", [&] {
+    for (auto& result : results) result = m.swap_off(0);
+  });
+  run.task("program", [&] { MUST(m.read(pages.begin) == 1); });
+  run.go();
+  MUST(results[0] == vm::Space::SwapOff::kDone);
+  MUST(results[1] == vm::Space::SwapOff::kNotThere);
+  MUST(m.read(pages.begin) == 1);
+  m.check();
+}
+
+// A page comes from a device while the device's segment is looked after.
+void tidying_against_load(Run& run) {
+  Machine m(run, {.devices = 1});
+  PageRange pages = m.map(2);
+  m.out(pages.begin, 1, Machine::Tier::kDevice);
+  m.out(pages.begin + 1, 2, Machine::Tier::kDevice);
+  run.task("monitor", [&] { m.space().tidy_devices(m.worker()); });
+  run.task("program", [&] {
+    MUST(m.read(pages.begin) == 1);
+    MUST(m.read(pages.begin + 1) == 2);
+    m.write(pages.begin, 11);
+    m.page_out(pages);
+    m.write_back();
+  });
+  run.go();
+  m.finish_writes();
+  MUST(m.read(pages.begin) == 11);
+  MUST(m.read(pages.begin + 1) == 2);
+  m.check();
+}
+
+// A clone is made while the first range is used, and goes out.
+void clone_against_fault(Run& run) {
+  Machine m(run, {.takes_messages = true});
+  PageRange pages = m.map(1), copies = m.map(1, 8);
+  m.out(pages.begin, 1);
+  bool cloned = false;
+  run.task("cloner", [&] {
+    cloned = m.clone(pages, copies.begin);
+    if (cloned) MUST(m.read(copies.begin) == 1);
+  });
+  run.task("program", [&] { MUST(m.read(pages.begin) == 1); });
+  run.task("reclaim", [&] { m.page_out(pages); });
+  run.go();
+  MUST(cloned);
+  MUST(m.read(pages.begin) == 1);
+  MUST(m.read(copies.begin) == 1);
+  m.check();
+}
+
+// Two who share a slot load it, one writes; a device takes it meanwhile.
+void sharers_against_writeback(Run& run) {
+  Machine m(run, {.devices = 1});
+  PageRange pages = m.map(1), copies = m.map(1, 8);
+  m.out(pages.begin, 1);
+  MUST(m.clone(pages, copies.begin));
+  run.task("writer", [&] {
+    m.write_back();
+    m.write_back();
+  });
+  run.task("first", [&] { MUST(m.read(pages.begin) == 1); });
+  run.task("second", [&] {
+    m.write(copies.begin, 2);
+    m.page_out(copies);
+  });
+  run.go();
+  m.finish_writes();
+  MUST(m.read(pages.begin) == 1);
+  MUST(m.read(copies.begin) == 2);
+  m.check();
+}
+
+// Somebody unmaps what another thread faults on.
+void unmap_against_load(Run& run) {
+  Machine m(run, {.takes_messages = true});
+  PageRange pages = m.map(1);
+  m.out(pages.begin, 1);
+  run.task("reader", [&] {
+    std::uint64_t found = m.read(pages.begin);
+    MUST(found == 1 || found == Machine::kNoPage);
+  });
+  run.task("program", [&] { m.unmap(pages); });
+  run.go();
+  m.check();
+}
+
+}  // namespace
+
+std::vector<Scenario> layout_scenarios() {
+  return {
+      {.name = "fork_against_capture", .body = fork_against_capture},
+      {.name = "zap_against_capture", .body = zap_against_capture},
+      {.name = "adoption_against_unmap", .body = adoption_against_unmap},
+      {.name = "move_against_capture", .body = move_against_capture},
+      {.name = "limit_against_store", .body = limit_against_store},
+      {.name = "swapoff_twice", .body = swapoff_twice},
+      {.name = "tidying_against_load", .body = tidying_against_load},
+      {.name = "clone_against_fault", .body = clone_against_fault},
+      {.name = "sharers_against_writeback", .body = sharers_against_writeback},
+      {.name = "unmap_against_load", .body = unmap_against_load},
+  };
+}
+
+}  // namespace coldpress::testing

@@ -1,0 +1,212 @@
+// Mails 002, 003 and 004: loads. Who owns a page's bytes between the pool and the page table; who waits for
+// whom when two fault on one slot; and what a reader may believe who did not hold the slot all the time.
+#include "sched/machine.h"
+#include "sched/scenarios/scenarios.h"
+
+namespace coldpress::testing {
+namespace {
+
+using Mutant = sync::Mutant;
+
+// Mail 002. Two threads load one page; either may have to start over, because the machine says that the
+// layout is changing. The kernel's bug: the first had the only copy in a page of its own, lost the race, and
+// threw it away.
+void two_loads(Run& run) {
+  MachineOptions options{.takes_messages = true, .interference = {.changing = 1}};
+  Machine m(run, options);
+  PageRange pages = m.map(1);
+  m.out(pages.begin, 1);
+  m.begin_failures(options);
+  for (const char* name : {"first", "second"}) {
+    run.task(name, [&] { MUST(m.read(pages.begin) == 1); });
+  }
+  run.go();
+  m.end_failures();
+  MUST(m.read(pages.begin) == 1);
+  m.check();
+}
+
+// A page that came back, was not written to, and goes out again.
+void load_and_store_again(Run& run) {
+  Machine m(run, {});
+  PageRange pages = m.map(1);
+  m.out(pages.begin, 1);
+  run.task("program", [&] { MUST(m.read(pages.begin) == 1); });
+  run.task("reclaim", [&] { m.page_out(pages); });
+  run.go();
+  m.page_out(pages);
+  MUST(m.read(pages.begin) == 1);
+  m.check();
+}
+
+// Mail 003. Two threads fault on one slot at the limit: each may have to make room first, and reclaim meets
+// the same slot. The kernel's livelock: the slot was marked before the page was allocated, and whoever found
+// the mark looked again, and again.
+void two_faults_at_the_limit(Run& run) {
+  Machine m(run, {.limit_pages = 4});
+  PageRange pages = m.map(3);
+  m.out(pages.begin, 1);
+  m.write(pages.begin + 1, 2);
+  m.write(pages.begin + 2, 3);
+  m.rest();
+  run.task("first", [&] {
+    MUST(m.read(pages.begin) == 1);
+    MUST(m.read(pages.begin + 1) == 2);
+  });
+  run.task("second", [&] {
+    MUST(m.read(pages.begin + 1) == 2);
+    MUST(m.read(pages.begin) == 1);
+  });
+  run.go();
+  for (std::uint64_t i = 0; i < 3; ++i) MUST(m.read(pages.begin + i) == i + 1);
+  m.check();
+}
+
+// The same with room: the loser sleeps on the winner's slot, and nobody looks at the clock.
+void two_faults_on_one_slot(Run& run) {
+  Machine m(run, {});
+  PageRange pages = m.map(1);
+  m.out(pages.begin, 1);
+  for (const char* name : {"first", "second", "third"}) {
+    run.task(name, [&] { MUST(m.read(pages.begin) == 1); });
+  }
+  run.go();
+  m.check();
+}
+
+// Mail 004. A slow reader; meanwhile the page is loaded, changed, and goes out into the same slot. The
+// kernel's bug: the reader found an entry that was equal, and mapped the old bytes.
+void load_against_reuse(Run& run) {
+  Machine m(run, {});
+  PageRange pages = m.map(1);
+  PageIndex a = pages.begin;
+  m.out(a, 1);
+  sync::Atomic<bool> written{false};
+  run.task("reader", [&] {
+    bool before = written.load(sync::kRelaxed);
+    std::uint64_t found = m.read(a);
+    MUST(found == 2 || (found == 1 && !before));
+  });
+  run.task("program", [&] {
+    MUST(m.read(a) == 1);
+    m.write(a, 2);
+    written.store(true, sync::kRelaxed);
+    m.page_out(pages);
+  });
+  run.go();
+  MUST(m.read(a) == 2);
+  m.check();
+}
+
+// Two pages and one free slot: the second page's bytes stand where the first one's stood.
+void load_against_another_page(Run& run) {
+  Machine m(run, {});
+  PageRange pages = m.map(2);
+  PageIndex a = pages.begin, b = a + 1;
+  m.out(a, 1);
+  m.write(b, 2);
+  run.task("reader", [&] { MUST(m.read(a) == 1); });
+  run.task("program", [&] {
+    MUST(m.read(a) == 1);
+    m.page_out({b, pages.end});
+    MUST(m.read(b) == 2);
+  });
+  run.go();
+  MUST(m.read(a) == 1);
+  MUST(m.read(b) == 2);
+  m.check();
+}
+
+// MADV_DONTNEED while the page is loaded, and a third thread that faults on it.
+void load_against_zap(Run& run) {
+  Machine m(run, {.takes_messages = true});
+  PageRange pages = m.map(1);
+  PageIndex a = pages.begin;
+  m.out(a, 1);
+  sync::Atomic<bool> zapped{false};
+  run.task("reader", [&] {
+    bool before = zapped.load(sync::kRelaxed);
+    std::uint64_t found = m.read(a);
+    MUST(found == Machine::kZeros || (found == 1 && !before));
+  });
+  run.task("program", [&] {
+    m.drop(pages);
+    zapped.store(true, sync::kRelaxed);
+    MUST(m.read(a) == Machine::kZeros);
+  });
+  run.go();
+  MUST(m.read(a) == Machine::kZeros);
+  m.check();
+}
+
+// A fork while the page is loaded: the child has it, too.
+void load_against_fork(Run& run) {
+  Machine m(run, {.takes_messages = true});
+  PageRange pages = m.map(1);
+  PageIndex a = pages.begin;
+  m.out(a, 1);
+  int child = 0;
+  run.task("reader", [&] { MUST(m.read(a) == 1); });
+  run.task("program", [&] { child = m.fork(); });
+  run.go();
+  MUST(m.read(a) == 1);
+  MUST(m.child_read(child, a) == 1);
+  m.sim().child_exit(child);
+  m.check();
+}
+
+// The thread path: a server serves the fault of a sleeping thread, and another takes the page out again.
+void servers_against_reclaim(Run& run) {
+  Machine m(run, {.servers = 1});
+  PageRange pages = m.map(1);
+  PageIndex a = pages.begin;
+  m.out(a, 1);
+  m.serve_by_daemons();
+  run.task("program", [&] {
+    MUST(m.read(a) == 1);
+    m.write(a, 2);
+  });
+  run.task("reclaim", [&] { m.page_out(pages); });
+  run.go();
+  m.serve_here();
+  MUST(m.read(a) == 2);
+  m.check();
+}
+
+}  // namespace
+
+std::vector<Scenario> load_scenarios() {
+  return {
+      {.name = "two_loads",
+       .body = two_loads,
+       .marks = {"fault: the page could not be mapped"},
+       .mutants = {{Mutant::kExclusiveLoad, "exclusive_load"},
+                   {Mutant::kLeakOnRetry, "leak_on_retry"},
+                   {Mutant::kUnpinEarly, "unpin_early"}}},
+      {.name = "load_and_store_again",
+       .body = load_and_store_again,
+       .mutants = {{Mutant::kCleanDrop, "clean_drop"}}},
+      {.name = "two_faults_at_the_limit",
+       .body = two_faults_at_the_limit,
+       .marks = {"fault: makes room first"},
+       .mutants = {{Mutant::kPublishFirst, "publish_first"}}},
+      {.name = "two_faults_on_one_slot",
+       .body = two_faults_on_one_slot,
+       .sleeps = 0,
+       .marks = {"fault: sleeps on the slot"},
+       .mutants = {{Mutant::kPollForSlot, "poll_for_slot"}}},
+      {.name = "load_against_reuse",
+       .body = load_against_reuse,
+       .marks = {"fault: starts over"},
+       .mutants = {{Mutant::kEqualIsProof, "equal_is_proof"}}},
+      {.name = "load_against_another_page",
+       .body = load_against_another_page,
+       .bound = 3,
+       .mutants = {{Mutant::kNoPin, "no_pin"}}},
+      {.name = "load_against_zap", .body = load_against_zap},
+      {.name = "load_against_fork", .body = load_against_fork},
+      {.name = "servers_against_reclaim", .body = servers_against_reclaim},
+  };
+}
+
+}  // namespace coldpress::testing

@@ -1,0 +1,220 @@
+// Explores scenarios:
+//
+//   sched_scenarios GROUP                 all of a group, and every mutant, as a test: exit 1 when one fails
+//   sched_scenarios --scenario NAME [--bound N | --random N | --priorities N] [--seed N] [--mutant NAME]
+//   sched_scenarios --scenario NAME --replay TEXT [--mutant NAME]
+//   sched_scenarios --regressions FILE    schedules that failed once: a scenario and its replay on each line
+//   sched_scenarios --list                names and bounds
+//
+// Of each a line of JSON goes to the file that COLDPRESS_RACES names (docs/races.md is made of them).
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <string>
+
+#include "sched/scenarios/scenarios.h"
+
+namespace coldpress::testing {
+namespace {
+
+std::map<std::string, std::vector<Scenario>> groups() {
+  return {{"writeback", writeback_scenarios()}, {"pool", pool_scenarios()},
+          {"loads", load_scenarios()},          {"slots", slot_scenarios()},
+          {"layout", layout_scenarios()},       {"failures", failure_scenarios()}};
+}
+
+void tell(const Report& report, const std::string& scenario, const std::string& mutant) {
+  std::printf(
+      "FAILED %s%s%s after %llu executions\n%s\n\n%s\n\nagain: sched_scenarios --scenario %s --replay "
+      "'%s'%s%s\n",
+      scenario.c_str(), mutant.empty() ? "" : ", mutant ", mutant.c_str(),
+      static_cast<unsigned long long>(report.executions), report.failure.c_str(), report.trace.c_str(),
+      scenario.c_str(), report.replay.c_str(), mutant.empty() ? "" : " --mutant ", mutant.c_str());
+}
+
+void note(const char* format, const std::string& scenario, const std::string& what, const Report& report,
+          std::uint32_t bound) {
+  const char* path = std::getenv("COLDPRESS_RACES");
+  if (path == nullptr) return;
+  if (FILE* file = std::fopen(path, "a")) {
+    std::fprintf(file, format, scenario.c_str(), what.c_str(), bound,
+                 static_cast<unsigned long long>(report.executions), report.longest);
+    std::fclose(file);
+  }
+}
+
+// Depth first to the bound, then at random and by priorities. true: nothing was found.
+bool holds(const Scenario& scenario) {
+  Report report = explore(scenario, {.bound = scenario.bound});
+  bool good = !report.failed;
+  if (report.failed) tell(report, scenario.name, "");
+  if (good && !report.complete) {
+    std::printf("FAILED %s: bound %u was not reached\n", scenario.name, scenario.bound);
+    good = false;
+  }
+  std::vector<std::string> marks = report.marks;
+  std::printf("%-28s bound %u: %9llu executions, up to %u steps\n", scenario.name, scenario.bound,
+              static_cast<unsigned long long>(report.executions), report.longest);
+  note("{\"scenario\":\"%s\",\"how\":\"%s\",\"bound\":%u,\"executions\":%llu,\"steps\":%u}\n", scenario.name,
+       "all", report, scenario.bound);
+  for (auto kind : {Search::Kind::kRandom, Search::Kind::kPriorities}) {
+    if (!good || scenario.random == 0) break;
+    Report more = explore(scenario, {.kind = kind, .executions = scenario.random});
+    if (more.failed) {
+      tell(more, scenario.name, "");
+      good = false;
+    }
+    marks.insert(marks.end(), more.marks.begin(), more.marks.end());
+  }
+  for (const char* mark : scenario.marks) {
+    if (!good || std::find(marks.begin(), marks.end(), mark) != marks.end()) continue;
+    std::printf("FAILED %s: no execution came by \"%s\"\n", scenario.name, mark);
+    good = false;
+  }
+  std::fflush(stdout);
+  return good;
+}
+
+// With lower bounds first: what they find is shorter.
+bool catches(const Scenario& scenario, const Scenario::Planted& planted) {
+  std::uint64_t executions = 0;
+  for (std::uint32_t bound = 0; bound <= scenario.bound; ++bound) {
+    Report report = explore(scenario, {.bound = bound, .mutant = planted.mutant});
+    executions += report.executions + 1;
+    if (!report.failed) continue;
+    report.executions = executions;
+    std::string failure = report.failure.substr(0, report.failure.find('\n'));
+    std::printf("%-28s   mutant %-18s caught at bound %u after %llu: %s\n", scenario.name, planted.name,
+                bound, static_cast<unsigned long long>(executions), failure.c_str());
+    note("{\"scenario\":\"%s\",\"mutant\":\"%s\",\"bound\":%u,\"executions\":%llu,\"steps\":%u}\n",
+         scenario.name, planted.name, report, bound);
+    std::fflush(stdout);
+    return true;
+  }
+  std::printf("FAILED %s: the mutant %s was not caught in %llu executions\n", scenario.name, planted.name,
+              static_cast<unsigned long long>(executions));
+  return false;
+}
+
+int explore_group(const std::vector<Scenario>& group) {
+  int failures = 0;
+  if (const char* path = std::getenv("COLDPRESS_RACES")) std::remove(path);
+  for (const Scenario& scenario : group) {
+    failures += holds(scenario) ? 0 : 1;
+    for (const Scenario::Planted& planted : scenario.mutants) failures += catches(scenario, planted) ? 0 : 1;
+  }
+  std::printf("%d failures\n", failures);
+  return failures == 0 ? 0 : 1;
+}
+
+[[noreturn]] void usage(const std::string& problem) {
+  std::fprintf(stderr, "sched_scenarios: %s; see the head of tests/sched/scenarios/main.cc\n",
+               problem.c_str());
+  std::exit(2);
+}
+
+const Scenario* find(const std::map<std::string, std::vector<Scenario>>& all, const std::string& name) {
+  for (const auto& [group, scenarios] : all) {
+    for (const Scenario& one : scenarios) {
+      if (one.name == name) return &one;
+    }
+  }
+  return nullptr;
+}
+
+// The source may have changed since: a choice that does not exist any more is not made.
+int replay_regressions(const char* path) {
+  std::ifstream file(path);
+  if (!file) usage(std::string(path) + " can not be read");
+  auto all = groups();
+  int failures = 0, replayed = 0;
+  for (std::string name, replay; file >> name >> replay; ++replayed) {
+    const Scenario* scenario = find(all, name);
+    if (scenario == nullptr) usage(std::string(path) + " names a scenario that is not there: " + name);
+    Report report = explore(*scenario, {.kind = Search::Kind::kReplay, .replay = replay, .lenient = true});
+    if (!report.failed) continue;
+    tell(report, name, "");
+    ++failures;
+  }
+  std::printf("%d schedules replayed, %d failures\n", replayed, failures);
+  return failures == 0 ? 0 : 1;
+}
+
+int explore_one(int argc, char** argv) {
+  const Scenario* scenario = nullptr;
+  Search search;
+  std::string mutant;
+  auto all = groups();
+  for (int i = 1; i < argc; i += 2) {
+    std::string option = argv[i];
+    if (i + 1 == argc) usage(option + " needs a value");
+    const char* value = argv[i + 1];
+    auto number = [&] {
+      char* end;
+      unsigned long long parsed = std::strtoull(value, &end, 10);
+      if (end == value || *end != '\0') usage(option + " needs a number, not \"" + value + "\"");
+      return parsed;
+    };
+    if (option == "--scenario") {
+      scenario = find(all, value);
+      if (scenario == nullptr) usage(std::string("there is no scenario ") + value);
+      search.bound = scenario->bound;
+    } else if (option == "--bound") {
+      search.bound = static_cast<std::uint32_t>(number());
+    } else if (option == "--random" || option == "--priorities") {
+      search.kind = option == "--random" ? Search::Kind::kRandom : Search::Kind::kPriorities;
+      search.executions = std::max(number(), 1ull);
+    } else if (option == "--seed") {
+      search.seed = number();
+    } else if (option == "--replay") {
+      search.kind = Search::Kind::kReplay;
+      search.replay = value;
+    } else if (option == "--mutant") {
+      mutant = value;
+    } else {
+      usage("what is " + option + "?");
+    }
+  }
+  if (scenario == nullptr) usage("--scenario is missing");
+  for (const auto& [name, group] : all) {
+    for (const Scenario& one : group) {
+      for (const auto& planted : one.mutants) {
+        if (planted.name == mutant) search.mutant = planted.mutant;
+      }
+    }
+  }
+  if (!mutant.empty() && search.mutant == sync::Mutant::kNone) usage("there is no mutant " + mutant);
+  Report report = explore(*scenario, search);
+  if (report.failed) {
+    tell(report, scenario->name, mutant);
+    return 1;
+  }
+  std::printf("%s%s: %llu executions, %llu steps, up to %u in one%s\n", report.trace.c_str(), scenario->name,
+              static_cast<unsigned long long>(report.executions),
+              static_cast<unsigned long long>(report.steps), report.longest,
+              report.complete ? ", complete" : "");
+  return 0;
+}
+
+}  // namespace
+}  // namespace coldpress::testing
+
+int main(int argc, char** argv) {
+  using namespace coldpress::testing;
+  if (argc == 2 && argv[1][0] != '-') {
+    auto all = groups();
+    auto group = all.find(argv[1]);
+    if (group == all.end()) usage(std::string("there is no group ") + argv[1]);
+    return explore_group(group->second);
+  }
+  if (argc == 3 && argv[1] == std::string("--regressions")) return replay_regressions(argv[2]);
+  if (argc == 2 && argv[1] == std::string("--list")) {
+    for (const auto& [name, group] : groups()) {
+      for (const Scenario& scenario : group) std::printf("%s %u\n", scenario.name, scenario.bound);
+    }
+    return 0;
+  }
+  return explore_one(argc, argv);
+}

@@ -1,0 +1,18 @@
+// The scenarios, by file. A test program explores each as far as it says, and each of its mutants.
+// Pure functions: any thread may call.
+#pragma once
+
+#include <vector>
+
+#include "sched/explore/explore.h"
+
+namespace coldpress::testing {
+
+std::vector<Scenario> writeback_scenarios();  // after mail 000
+std::vector<Scenario> pool_scenarios();       // after mail 001
+std::vector<Scenario> load_scenarios();       // after mails 002, 003 and 004
+std::vector<Scenario> slot_scenarios();       // slots taken and given back without a lock
+std::vector<Scenario> layout_scenarios();     // what only this engine has
+std::vector<Scenario> failure_scenarios();    // calls that fail
+
+}  // namespace coldpress::testing

@@ -1,0 +1,143 @@
+// Mail 000: writeback of the compressed pages' LRU against invalidation, reuse of the slot, and swapoff.
+//
+// The kernel's bug: the shrinker took an entry off the LRU, let the lock go, and used what the entry said
+// although the page could have been freed, its slot given to another page, its device swapped off.
+#include "sched/machine.h"
+#include "sched/scenarios/scenarios.h"
+
+namespace coldpress::testing {
+namespace {
+
+using Mutant = sync::Mutant;
+
+// The page under writeback is read, changed, and stored again, into the slot and the entry that became free.
+void writeback_against_reuse(Run& run) {
+  Machine m(run, {.devices = 1});
+  PageRange pages = m.map(2);
+  PageIndex a = pages.begin, b = a + 1;
+  m.out(a, 1);
+  m.out(b, 2);
+  run.task("writer", [&] {
+    m.write_back();
+    m.write_back();
+  });
+  run.task("program", [&] {
+    MUST(m.read(a) == 1);
+    m.write(a, 11);
+    m.page_out({a, b});
+  });
+  run.go();
+  m.finish_writes();
+  MUST(m.read(a) == 11);
+  MUST(m.read(b) == 2);
+  m.check();
+}
+
+// Two pages change places: each comes back and is stored where the other was.
+void writeback_against_exchange(Run& run) {
+  Machine m(run, {.devices = 1});
+  PageRange pages = m.map(2);
+  PageIndex a = pages.begin, b = a + 1;
+  m.out(a, 1);
+  m.out(b, 2);
+  run.task("writer", [&] {
+    m.write_back();
+    m.write_back();
+  });
+  run.task("program", [&] {
+    MUST(m.read(a) == 1);
+    MUST(m.read(b) == 2);
+    m.page_out({a, b});
+    m.page_out({b, pages.end});
+  });
+  run.go();
+  m.finish_writes();
+  MUST(m.read(a) == 1);
+  MUST(m.read(b) == 2);
+  m.check();
+}
+
+// The device goes while pages are on their way to it, and one is read.
+void writeback_against_swapoff(Run& run) {
+  Machine m(run, {.devices = 1});
+  PageRange pages = m.map(3);
+  PageIndex a = pages.begin, b = a + 1, c = a + 2;
+  m.out(a, 1, Machine::Tier::kDevice);
+  m.out(b, 2);
+  m.out(c, 3);
+  run.task("writer", [&] { m.write_back(); });
+  run.task("swapoff", [&] { MUST(m.swap_off(0) == vm::Space::SwapOff::kDone); });
+  run.task("program", [&] {
+    MUST(m.read(a) == 1);
+    MUST(m.read(b) == 2);
+  });
+  run.go();
+  MUST(m.space().devices().records() == 0);
+  MUST(m.read(a) == 1);
+  MUST(m.read(b) == 2);
+  MUST(m.read(c) == 3);
+  m.check();
+}
+
+// A write that fails leaves the page where it was, whatever happens meanwhile.
+void failing_writes(Run& run) {
+  MachineOptions options{.devices = 1, .device_faults = {.write_error = 1}};
+  Machine m(run, options);
+  PageRange pages = m.map(1);
+  PageIndex a = pages.begin;
+  m.out(a, 1);
+  m.begin_failures(options);
+  run.task("writer", [&] {
+    m.write_back();
+    m.write_back();
+  });
+  run.task("program", [&] { MUST(m.read(a) == 1); });
+  run.go();
+  m.end_failures();
+  m.finish_writes();
+  MUST(m.read(a) == 1);
+  m.check();
+}
+
+// Two who reclaim, one device: one packs, the other goes on without it.
+void two_writers(Run& run) {
+  Machine m(run, {.devices = 1});
+  PageRange pages = m.map(2);
+  PageIndex a = pages.begin, b = a + 1;
+  m.out(a, 1);
+  m.out(b, 2);
+  for (int i = 0; i < 2; ++i) {
+    run.task("writer", [&] { m.write_back(); });
+  }
+  run.task("program", [&] { MUST(m.read(a) == 1); });
+  run.go();
+  m.finish_writes();
+  MUST(m.read(a) == 1);
+  MUST(m.read(b) == 2);
+  m.check();
+}
+
+}  // namespace
+
+std::vector<Scenario> writeback_scenarios() {
+  return {
+      {.name = "writeback_against_reuse",
+       .body = writeback_against_reuse,
+       .marks = {"writeback: the page has gone during the write", "writeback: the victim is in use, or gone"},
+       .mutants = {{Mutant::kIsolateVictim, "isolate_victim"},
+                   {Mutant::kTouchBeforeLock, "touch_before_lock"},
+                   {Mutant::kNoIdentityCheck, "no_identity_check"},
+                   {Mutant::kSettleUnchecked, "settle_unchecked"}}},
+      {.name = "writeback_against_exchange",
+       .body = writeback_against_exchange,
+       .marks = {"writeback: the page has gone during the write"},
+       .mutants = {{Mutant::kNoIdentityCheck, "no_identity_check"}}},
+      {.name = "writeback_against_swapoff", .body = writeback_against_swapoff},
+      {.name = "failing_writes",
+       .body = failing_writes,
+       .mutants = {{Mutant::kForgetUnlock, "forget_unlock"}}},
+      {.name = "two_writers", .body = two_writers},
+  };
+}
+
+}  // namespace coldpress::testing
