@@ -4,7 +4,6 @@ cache.py SOCKET KEYS OPERATIONS      prints {"p99_us": ..., "seconds": ...} of t
 """
 
 import json
-import pathlib
 import random
 import socket
 import sys
@@ -26,10 +25,15 @@ def encode(*words):
 def main():
     path, keys, operations = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     deadline = time.monotonic() + 20
-    connection = socket.socket(socket.AF_UNIX)
-    while not pathlib.Path(path).exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    connection.connect(path)
+    while True:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(path)
+            break
+        except OSError:  # not there yet, or left by a server that was killed
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
     replies = connection.makefile("rb")
     for first in range(0, keys, 500):
         batch = range(first, min(first + 500, keys))

@@ -181,9 +181,13 @@ class Apps:
     def tried(self, app, mode, limit, ended):
         """run(), begun up to three times: what ends a program in its cgroup does not always come."""
         for _ in range(3):
+            if app.client:
+                pathlib.Path(app.client[2]).unlink(missing_ok=True)
             try:
                 return self.run(app, mode, limit)
-            except Ended as reason:
+            except (Ended, RuntimeError) as reason:
+                if "WRONG" in str(reason):
+                    raise
                 self.progress(f"{mode}, {app.name}: {reason}: this run is left out")
                 ended.append(str(reason))
                 if "not done" in str(reason):

@@ -166,6 +166,9 @@ def main():
     parser.add_argument("--tiny", action="store_true", help="only shows that the benchmark works")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
     parser.add_argument("--output", type=pathlib.Path, help="path without ending (default: in bench/results)")
+    parser.add_argument(
+        "--add", type=pathlib.Path, help="puts the section into this result (.json), of the same machine"
+    )
     args = parser.parse_args()
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, lambda *_: sys.exit("bench: stopped"))
@@ -178,7 +181,17 @@ def main():
         "parameters": {"what": args.what, "quick": args.quick, "tiny": args.tiny},
     }
     name = f"{result['date']}-{slug(result['machine']['cpu'])}"
-    prefix = args.output or fresh(ROOT / "bench/results" / name)
+    if args.add:
+        old = json.loads(args.add.read_text())
+        same = [key for key in result["machine"] if key != "version"]
+        if any(old["machine"].get(key) != result["machine"][key] for key in same):
+            sys.exit(f"bench: {args.add} is of another machine")
+        result["left_out"] = old.pop("left_out") | {
+            "one run": f"{args.what} was run by itself, by version {result['machine']['version']}"
+        }
+        result |= {key: value for key, value in old.items() if key != "parameters"}
+        result["parameters"] |= {"quick": old["parameters"]["quick"], "what": old["parameters"]["what"]}
+    prefix = args.output or (args.add.with_suffix("") if args.add else fresh(ROOT / "bench/results" / name))
     prefix.parent.mkdir(parents=True, exist_ok=True)
     path = prefix.parent / f"{prefix.name}.json"
     deadline = time.monotonic() + DEADLINE_S["tiny" if args.tiny else "quick" if args.quick else "full"]

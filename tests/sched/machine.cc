@@ -1,6 +1,6 @@
 #include "sched/machine.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "sync/futex.h"
 
@@ -23,6 +23,7 @@ Machine::Machine(Run& run, const MachineOptions& options) : sim_({.frame_count =
   MUST(space_.init(arena(), sim_, group_, space));
   space_.set_usage_source(this);
   space_.set_fork_handler(this);
+  for (vm::Worker& worker : workers_) MUST(make_worker(arena(), {codec::Kind::kLz4, 1}, worker));
   for (std::size_t i = 0; i < options.devices; ++i) {
     devices_[i] = std::make_unique<os::SimDevice>(options.device_bytes);
     std::byte key[codec::Sealer::kKeyBytes] = {std::byte(i + 1)};
@@ -49,12 +50,8 @@ void Machine::settle_writes() { space_.finish_writes(1'000'000'000); }
 Machine::~Machine() = default;
 
 vm::Worker& Machine::worker() {
-  vm::Worker& worker = workers_[sched::scheduler().current_task()];
-  if (worker.page == nullptr) {
-    bool fails = arena().set_failing(false);
-    MUST(make_worker(arena(), {codec::Kind::kLz4, 1}, worker));
-    arena().set_failing(fails);
-  }
+  vm::Worker& worker = workers_[std::min(sched::scheduler().current_task(), kTasks)];
+  MUST(worker.page != nullptr);
   return worker;
 }
 

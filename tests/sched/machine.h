@@ -102,7 +102,8 @@ class Machine final : public os::FaultHandler, public vm::ForkHandler, public vm
   std::array<std::unique_ptr<os::SimDevice>, 2> devices_;
   std::size_t areas_[2] = {};
   vm::Space space_;
-  std::array<vm::Worker, sched::kMaxTasks + 1> workers_;  // made when first used
+  static constexpr std::uint32_t kTasks = 4;    // at most, in a scenario
+  std::array<vm::Worker, kTasks + 1> workers_;  // the last: set-up and checks
   std::uint64_t mapped_ = 0;
 };
 

@@ -1,6 +1,7 @@
 // Explores scenarios:
 //
 //   sched_scenarios GROUP                 all of a group, and every mutant, as a test: exit 1 when one fails
+//   sched_scenarios GROUP shallow         with one preemption at most, without mutants: under a sanitizer
 //   sched_scenarios --scenario NAME [--bound N | --random N | --priorities N] [--seed N] [--mutant NAME]
 //   sched_scenarios --scenario NAME --replay TEXT [--mutant NAME]
 //   sched_scenarios --regressions FILE    schedules that failed once: a scenario and its replay on each line
@@ -20,9 +21,9 @@ namespace coldpress::testing {
 namespace {
 
 std::map<std::string, std::vector<Scenario>> groups() {
-  return {{"writeback", writeback_scenarios()}, {"pool", pool_scenarios()},
-          {"loads", load_scenarios()},          {"slots", slot_scenarios()},
-          {"layout", layout_scenarios()},       {"failures", failure_scenarios()}};
+  return {{"writeback", writeback_scenarios()}, {"pool", pool_scenarios()},     {"loads", load_scenarios()},
+          {"slots", slot_scenarios()},          {"layout", layout_scenarios()}, {"clones", clone_scenarios()},
+          {"failures", failure_scenarios()}};
 }
 
 void tell(const Report& report, const std::string& scenario, const std::string& mutant) {
@@ -98,10 +99,15 @@ bool catches(const Scenario& scenario, const Scenario::Planted& planted) {
   return false;
 }
 
-int explore_group(const std::vector<Scenario>& group) {
+int explore_group(std::vector<Scenario> group, bool shallow) {
   int failures = 0;
   if (const char* path = std::getenv("COLDPRESS_RACES")) std::remove(path);
-  for (const Scenario& scenario : group) {
+  for (Scenario& scenario : group) {
+    if (shallow) {
+      scenario.bound = std::min(scenario.bound, 1u);
+      scenario.random /= 100;
+      scenario.mutants.clear();
+    }
     failures += holds(scenario) ? 0 : 1;
     for (const Scenario::Planted& planted : scenario.mutants) failures += catches(scenario, planted) ? 0 : 1;
   }
@@ -203,11 +209,12 @@ int explore_one(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace coldpress::testing;
-  if (argc == 2 && argv[1][0] != '-') {
+  bool shallow = argc == 3 && argv[2] == std::string("shallow");
+  if ((argc == 2 || shallow) && argv[1][0] != '-') {
     auto all = groups();
     auto group = all.find(argv[1]);
     if (group == all.end()) usage(std::string("there is no group ") + argv[1]);
-    return explore_group(group->second);
+    return explore_group(group->second, shallow);
   }
   if (argc == 3 && argv[1] == std::string("--regressions")) return replay_regressions(argv[2]);
   if (argc == 2 && argv[1] == std::string("--list")) {
