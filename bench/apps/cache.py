@@ -55,8 +55,10 @@ def main():
         else:
             begin = time.perf_counter()
             connection.sendall(encode("GET", key))
-            size = int(replies.readline()[1:])
-            good = replies.read(size + 2)[:-2] == value_of(key, versions.get(key, 0))
+            line = replies.readline()
+            if not line.startswith(b"$") or int(line[1:]) < 0:
+                sys.exit(f"WRONG BYTES for key {key}: it is gone: {line!r}")
+            good = replies.read(int(line[1:]) + 2)[:-2] == value_of(key, versions.get(key, 0))
         times.append(time.perf_counter() - begin)
         if not good:
             sys.exit(f"WRONG BYTES for key {key}")

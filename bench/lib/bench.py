@@ -167,6 +167,9 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
     parser.add_argument("--output", type=pathlib.Path, help="path without ending (default: in bench/results)")
     parser.add_argument(
+        "--minutes", type=float, help="what is not begun by then is left out (default: 90, quick 25)"
+    )
+    parser.add_argument(
         "--add", type=pathlib.Path, help="puts the section into this result (.json), of the same machine"
     )
     args = parser.parse_args()
@@ -182,19 +185,12 @@ def main():
     }
     name = f"{result['date']}-{slug(result['machine']['cpu'])}"
     if args.add:
-        old = json.loads(args.add.read_text())
-        same = [key for key in result["machine"] if key != "version"]
-        if any(old["machine"].get(key) != result["machine"][key] for key in same):
-            sys.exit(f"bench: {args.add} is of another machine")
-        result["left_out"] = old.pop("left_out") | {
-            "one run": f"{args.what} was run by itself, by version {result['machine']['version']}"
-        }
-        result |= {key: value for key, value in old.items() if key != "parameters"}
-        result["parameters"] |= {"quick": old["parameters"]["quick"], "what": old["parameters"]["what"]}
+        result = joined(args, result)
     prefix = args.output or (args.add.with_suffix("") if args.add else fresh(ROOT / "bench/results" / name))
     prefix.parent.mkdir(parents=True, exist_ok=True)
     path = prefix.parent / f"{prefix.name}.json"
-    deadline = time.monotonic() + DEADLINE_S["tiny" if args.tiny else "quick" if args.quick else "full"]
+    usual_s = DEADLINE_S["tiny" if args.tiny else "quick" if args.quick else "full"]
+    deadline = time.monotonic() + (args.minutes * 60 if args.minutes else usual_s)
 
     def done(section, found, skipped=()):
         result[section] = found
@@ -224,6 +220,23 @@ def main():
     (prefix.parent / f"{prefix.name}.md").write_text(text)
     print(text)
     progress(f"written: {path}")
+
+
+def joined(args, result):
+    """The result that --add names, which is to get a section of this run."""
+    try:
+        old = json.loads(args.add.read_text())
+        machines = [dict(one["machine"], version="") for one in (old, result)]
+        sizes = [(one["parameters"]["quick"], one["parameters"]["tiny"]) for one in (old, result)]
+    except (ValueError, KeyError) as error:
+        sys.exit(f"bench: {args.add} is no result of this benchmark: {error}")
+    if machines[0] != machines[1] or sizes[0] != sizes[1]:
+        sys.exit(f"bench: {args.add} is of another machine, or of another size (--quick, --tiny)")
+    if args.what in old:
+        sys.exit(f"bench: {args.add} has this section: {args.what}")
+    note = f"run by itself, by version {result['machine']['version']}"
+    old["left_out"][f"in one run with the rest: {args.what}"] = note
+    return old
 
 
 def fresh(prefix):

@@ -79,7 +79,7 @@ class Region {
   void drop(std::size_t offset, std::size_t bytes);
   // A region with the content of this one, which it shares until one of them is written to or read: what is
   // cold costs nothing twice. What others write to this one meanwhile may be in it or not. Empty on failure:
-  // no memory, or a part of this region is pinned or was given up by madvise(MADV_FREE).
+  // no memory; a part of this region is pinned, or was given up by madvise(MADV_FREE); mlockall(MCL_FUTURE).
   Region clone();
 
  private:

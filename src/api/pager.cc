@@ -235,8 +235,8 @@ Region Region::clone() {
     if (cloned == Cloned::kAll) return copy;
     if (cloned == Cloned::kRefused) break;
     if (cloned == Cloned::kMakeOwn) pager_->implementation_->make_own();
-    if (done > before) {
-      futile = 0;
+    if (done > before || pager_->implementation_->engine->space().paused()) {
+      futile = 0;  // a fork may take its time
     } else {
       ++futile;
       sync::sleep_ns(1'000'000);

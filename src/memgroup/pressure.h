@@ -1,9 +1,11 @@
 // Pressure: the time that a program lost to faults and reclaim, told as the kernel's PSI tells it.
 //
 //   some   at least one of its threads waits for the engine
-//   full   all of them do
+//   full   all of them do, as far as the engine sees: threads that sleep by themselves count as not waiting,
+//          and on the thread path no more wait at once than there are servers
 // as the part of the last 10, 60 and 300 seconds (averages that fade, with the kernel's factors for a period
-// of two seconds), and summed. A wait counts from when the engine hears of the fault until it is served.
+// of two seconds), and summed. A wait counts from when a server, or the thread itself, takes the fault up
+// until it is served; not while the fault waits for a server, nor when it was put aside for another.
 //
 // Thread safety: begin() and end() from any thread; update() by one at a time. Times are in nanoseconds of
 // the engine's clock.

@@ -243,7 +243,7 @@ bool Engine::serve_in_signal(PageIndex page) {
   if (!active_.load()) return false;
   // Engine threads have their own descriptors; the program may have closed the ones that this thread would
   // use.
-  if (mode_ == Mode::kProcess && !mmu_.usable_here()) return ask(Request::kServeFault, page);
+  if (mode_ == Mode::kProcess && !mmu_.usable_here()) return ask_and_wait(page);
   vm::Worker& worker = borrow_worker();
   begin_operation();
   bool ours = space_.knows(page), served = true;
@@ -256,7 +256,14 @@ bool Engine::serve_in_signal(PageIndex page) {
   end_operation();
   return_worker(worker);
   // What lies on a device is read by the engine's own threads: they have its descriptors.
-  return served ? ours : ask(Request::kServeFault, page);
+  return served ? ours : ask_and_wait(page);
+}
+
+bool Engine::ask_and_wait(PageIndex page) {
+  lost_.begin(sync::now_ns());
+  bool served = ask(Request::kServeFault, page);
+  lost_.end(sync::now_ns());
+  return served;
 }
 
 void Engine::check_accounts() {

@@ -69,6 +69,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
     kRemap
   };
   bool ask(Request request, PageIndex page = {});
+  bool ask_and_wait(PageIndex page);  // to serve a fault; counts as pressure
   // The same, unless somebody is asking, who may be this very thread, in a signal handler. false then, too.
   bool ask_if_free(Request request);
   // What the program says of the use that it will make of a range; `first`: before it looks for mappings that

@@ -217,6 +217,7 @@ void Engine::start_afresh(int main_fd) {
   } else {
     new (&fork_mutex_) sync::Mutex;
     new (&duty_mutex_) sync::Mutex;
+    new (&lost_) memgroup::Pressure;
     duty_socket_ = -1;
     fork_prepared_ = false;
     // Whoever had borrowed one is not in this process.

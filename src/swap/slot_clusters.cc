@@ -2,8 +2,8 @@
 
 #include <bit>
 
-#include "sync/cpu.h"
 #include "sync/explore.h"
+#include "sync/hint.h"
 
 namespace coldpress::swap {
 
@@ -19,14 +19,14 @@ bool SlotClusters::add(std::uint64_t free) {
   // Marked first: who sees the count without the mark would think that one more is needed.
   marked_[cluster / 64].fetch_or(std::uint64_t{1} << cluster % 64);
   count_.store(cluster + 1, sync::kRelease);
-  hints_[sync::this_cpu() % kHints].cluster.store(cluster, sync::kRelaxed);
+  hints_[sync::thread_hint() % kHints].cluster.store(cluster, sync::kRelaxed);
   return true;
 }
 
 std::uint64_t SlotClusters::take(std::uint32_t most, std::uint32_t* first) {
   std::uint32_t count = this->count();
   if (count == 0) return 0;
-  auto& hint = hints_[sync::this_cpu() % kHints].cluster;
+  auto& hint = hints_[sync::thread_hint() % kHints].cluster;
   std::uint32_t start = hint.load(sync::kRelaxed);
   *first = start * kSlots;
   if (std::uint64_t taken = take_from(start, most); taken != 0) return taken;

@@ -1,6 +1,6 @@
 // Which slots are free: clusters of 64, one bit each, taken and given back without a lock.
 //
-// Each cpu goes on in the cluster where it found room last, so that cpus keep out of each other's cache lines
+// Each thread goes on in the cluster where it found room last, so that servers keep out of each other's lines
 // and the slots of a run of pages lie side by side. A second level has a bit for each cluster that may have
 // room.
 //
@@ -45,7 +45,7 @@ class SlotClusters {
   ReservedArray<sync::Atomic<std::uint64_t>> free_;    // by cluster
   ReservedArray<sync::Atomic<std::uint64_t>> marked_;  // a bit for each cluster
   sync::Atomic<std::uint32_t> count_{0};
-  Hint hints_[kHints];  // by cpu
+  Hint hints_[kHints];  // by sync::thread_hint()
 };
 
 }  // namespace coldpress::swap

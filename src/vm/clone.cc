@@ -94,7 +94,7 @@ Space::CloneStep Space::clone_poison(PageIndex to) {
 }
 
 Space::CloneStep Space::clone_word(PageWord word, PageIndex to, Worker& worker) {
-  if (table_.ensure(to) == nullptr || slots_.names() == slots_.capacity()) return CloneStep::kRefused;
+  if (table_.ensure(to) == nullptr || slots_.names() >= slots_.capacity()) return CloneStep::kRefused;
   swap::Entry entry = word.entry();
   swap::SlotWord slot{};
   if (slots_.try_lock(entry, slot) != swap::SlotTable::TryLock::kLocked) return CloneStep::kSlotBusy;

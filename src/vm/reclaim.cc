@@ -113,8 +113,11 @@ void Space::limit_missed() {
   Text text;
   text << "the limit of ";
   text.bytes(static_cast<std::uint64_t>(group_->limit()) << kPageShift)
-      << " can not be held: what is in memory does not compress enough, is pinned or is shared; the program "
-         "goes on above it (raise --limit)";
+      << (zswap_.enabled()
+              ? " can not be held: what is in memory does not compress enough, is pinned or is "
+                "shared; the program goes on above it (raise --limit)"
+              : " can not be held: compression was switched off (coldpress set PID enabled=1), and "
+                "there is no swap device with room; the program goes on above it");
   report(text);
 }
 

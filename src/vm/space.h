@@ -7,7 +7,8 @@
 //
 // The layout mutex serialises everything that changes what the program's page table and the page words say
 // about each other: capture, install, fill, and taking layout messages with their processing. Each such
-// section is about a microsecond; compression and decompression happen outside. Together with the Mmu's
+// section is about a microsecond; compression and decompression happen outside (a clone of a page whose slot
+// can count no more is the exception). Together with the Mmu's
 // promise (no move succeeds while an untaken layout message exists) this makes every decision exact:
 //  1. A page word that is an entry is published, with its slot locked, before the page is captured, and is
 //     taken back if the capture fails; so a fault that follows the capture finds it.
@@ -140,6 +141,8 @@ class Space {
   std::uint64_t page_out(PageRange range, Worker& worker) EXCLUDES(layout_);
   // Brings the range's pages back.
   bool page_in(PageRange range, Worker& worker) EXCLUDES(layout_);
+  // Nothing is taken out now: a fork is being prepared.
+  bool paused() const { return paused_.load(); }
   // Keeps reclaim from the range's pages, or lets it again. Pages that are out are brought in first.
   void set_pinned(PageRange range, bool pinned) EXCLUDES(layout_);
 

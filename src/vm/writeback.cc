@@ -34,7 +34,8 @@ constexpr std::uint64_t kMostVictims = 4096;  // looked at for one segment
 // With hysteresis, as zswap's: what is under way counts as gone.
 bool Space::pool_is_full() {
   auto limit = static_cast<std::uint64_t>(group_->limit());
-  std::uint64_t most = limit * max_pool_percent_.load(sync::kRelaxed) / 100;
+  // Raw pages save nothing in the pool: they are on their way through it.
+  std::uint64_t most = zswap_.enabled() ? limit * max_pool_percent_.load(sync::kRelaxed) / 100 : 0;
   std::uint64_t pool = zswap_.pool().pages();
   std::uint64_t leaving = devices_.leaving_bytes() >> kPageShift;
   pool = pool > leaving ? pool - leaving : 0;

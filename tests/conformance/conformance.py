@@ -48,7 +48,7 @@ def result(test, release, sched):
     if done.returncode != 0 or "Running 0 tests" in done.stdout:
         print(done.stdout[-3000:], done.stderr[-3000:], file=sys.stderr)
         return "FAILED"
-    return "holds"
+    return "skipped" if "[  SKIPPED ]" in done.stdout else "holds"
 
 
 def main():
@@ -58,7 +58,7 @@ def main():
     parser.add_argument("release", type=lambda text: pathlib.Path(text).resolve())
     parser.add_argument("sched", type=lambda text: pathlib.Path(text).resolve())
     args = parser.parse_args()
-    known, failed = {}, 0
+    known = {}
     print("| suite | case | shown by | result |\n|---|---|---|---|")
     for suite, rows in ROWS.items():
         for case, tests in rows:
@@ -68,8 +68,8 @@ def main():
             for test in tests:
                 if test not in known:
                     known[test] = result(test, args.release, args.sched)
-                failed += known[test].startswith("FAILED")
                 print(f"| {suite} | {case} | {test} | {known[test]} |", flush=True)
+    failed = sum(found.startswith("FAILED") for found in known.values())
     sys.exit(f"conformance: {failed} of these failed" if failed else 0)
 
 

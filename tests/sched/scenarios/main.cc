@@ -83,8 +83,9 @@ bool catches(const Scenario& scenario, const Scenario::Planted& planted) {
   std::uint64_t executions = 0;
   for (std::uint32_t bound = 0; bound <= scenario.bound; ++bound) {
     Report report = explore(scenario, {.bound = bound, .mutant = planted.mutant});
-    executions += report.executions + 1;
+    executions += report.executions;
     if (!report.failed) continue;
+    ++executions;  // the one that failed
     report.executions = executions;
     std::string failure = report.failure.substr(0, report.failure.find('\n'));
     std::printf("%-28s   mutant %-18s caught at bound %u after %llu: %s\n", scenario.name, planted.name,
