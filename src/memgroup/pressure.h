@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "memgroup/stats.h"
+#include "sync/futex.h"
 #include "sync/mutex.h"
 
 namespace coldpress::memgroup {
@@ -46,6 +47,18 @@ class Pressure {
   Line some_ GUARDED_BY(mutex_);
   Line full_ GUARDED_BY(mutex_);
   std::int64_t updated_ns_ = 0;  // update()'s own
+};
+
+// A thread waits for as long as this lives.
+class Waiting {
+ public:
+  explicit Waiting(Pressure& pressure) : pressure_(pressure) { pressure_.begin(sync::now_ns()); }
+  ~Waiting() { pressure_.end(sync::now_ns()); }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+
+ private:
+  Pressure& pressure_;
 };
 
 }  // namespace coldpress::memgroup

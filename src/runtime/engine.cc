@@ -248,9 +248,10 @@ bool Engine::serve_in_signal(PageIndex page) {
   begin_operation();
   bool ours = space_.knows(page), served = true;
   if (ours) {
-    lost_.begin(sync::now_ns());
-    served = space_.handle_fault(page, true, worker);
-    lost_.end(sync::now_ns());
+    {
+      memgroup::Waiting thread(lost_);
+      served = space_.handle_fault(page, true, worker);
+    }
     space_.handle_pending(worker);
   }
   end_operation();
@@ -260,10 +261,8 @@ bool Engine::serve_in_signal(PageIndex page) {
 }
 
 bool Engine::ask_and_wait(PageIndex page) {
-  lost_.begin(sync::now_ns());
-  bool served = ask(Request::kServeFault, page);
-  lost_.end(sync::now_ns());
-  return served;
+  memgroup::Waiting thread(lost_);
+  return ask(Request::kServeFault, page);
 }
 
 void Engine::check_accounts() {

@@ -209,9 +209,8 @@ void Engine::serve(vm::Worker& worker) {
     }
     os::Message fault;
     if (space_.take_message(worker, &fault)) {
-      lost_.begin(sync::now_ns());
+      memgroup::Waiting thread(lost_);
       space_.handle_fault(fault.range.begin, fault.write, worker);
-      lost_.end(sync::now_ns());
     }
     space_.handle_pending(worker);
     gate_.end();

@@ -22,6 +22,7 @@ template <typename T>
 using Atomic = std::atomic<T>;
 #endif
 
+using Order = std::memory_order;
 inline constexpr auto kRelaxed = std::memory_order_relaxed;
 inline constexpr auto kAcquire = std::memory_order_acquire;
 inline constexpr auto kRelease = std::memory_order_release;

@@ -9,14 +9,6 @@ bool PageTable::init(MemorySource& source, std::size_t max_leaves) {
          middles_.init(source, kRootEntries) && leaves_.init(source, max_leaves);
 }
 
-PageTable::Word* PageTable::find(PageIndex page) const {
-  std::uint32_t middle = root_[root_index(page)].load(sync::kAcquire);
-  if (middle == 0) return nullptr;
-  std::uint32_t leaf = middles_[middle - 1].leaves[middle_index(page)].load(sync::kAcquire);
-  if (leaf == 0) return nullptr;
-  return &leaves_[leaf - 1].words[page.value % kLeafPages];
-}
-
 PageTable::Word* PageTable::ensure(PageIndex page) {
   Link& middle_link = root_[root_index(page)];
   if (middle_link.load(sync::kRelaxed) == 0) {

@@ -22,23 +22,14 @@ class PageTable {
   [[nodiscard]] bool init(MemorySource& source, std::size_t max_leaves);
 
   // The word of a page; nullptr when its leaf does not exist (it reads as a native word without hints).
-  Word* find(PageIndex page) const;
+  Word* find(PageIndex page) const { return locate(page, sync::kAcquire); }
   // As find(), but makes the leaf. nullptr when memory has run out.
   Word* ensure(PageIndex page);
 
-  PageWord get(PageIndex page) const {
-    Word* word = find(page);
-    return word == nullptr ? PageWord() : PageWord::from_raw(word->load(sync::kAcquire));
-  }
+  PageWord get(PageIndex page) const { return read(page, sync::kAcquire); }
 
   // As get(), for the holder of the layout mutex: nobody else changes links or words.
-  PageWord peek(PageIndex page) const {
-    std::uint32_t middle = root_[root_index(page)].load(sync::kRelaxed);
-    if (middle == 0) return PageWord();
-    std::uint32_t leaf = middles_[middle - 1].leaves[middle_index(page)].load(sync::kRelaxed);
-    if (leaf == 0) return PageWord();
-    return PageWord::from_raw(leaves_[leaf - 1].words[page.value % kLeafPages].load(sync::kRelaxed));
-  }
+  PageWord peek(PageIndex page) const { return read(page, sync::kRelaxed); }
 
   // First page of the next existing leaf at or after `page`, below `end`; `end` when there is none.
   PageIndex next_leaf(PageIndex page, PageIndex end) const;
@@ -57,6 +48,18 @@ class PageTable {
   struct Middle {
     Link leaves[kMiddleEntries];
   };
+
+  // `order`: of the links' loads.
+  Word* locate(PageIndex page, sync::Order order) const {
+    std::uint32_t middle = root_[root_index(page)].load(order);
+    if (middle == 0) return nullptr;
+    std::uint32_t leaf = middles_[middle - 1].leaves[middle_index(page)].load(order);
+    return leaf == 0 ? nullptr : &leaves_[leaf - 1].words[page.value % kLeafPages];
+  }
+  PageWord read(PageIndex page, sync::Order order) const {
+    Word* word = locate(page, order);
+    return word == nullptr ? PageWord() : PageWord::from_raw(word->load(order));
+  }
 
   static std::size_t root_index(PageIndex page) { return page.value >> (kLeafBits + kMiddleBits); }
   static std::size_t middle_index(PageIndex page) { return page.value >> kLeafBits & (kMiddleEntries - 1); }

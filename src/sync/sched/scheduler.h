@@ -45,7 +45,6 @@ enum class Op : std::uint8_t {
   kWait,
   kWake,
   kSleep,
-  kBegin,
   kEnd,
   kChoice,
   kMark

@@ -211,9 +211,10 @@ Report explore_in_child(const Scenario& scenario, const Search& search, bool tra
 void fail(const std::string& what) { recorder.on_failure(what); }
 
 void Run::add(const char* name, std::function<void()> body, bool daemon) {
-  bodies_.push_back(std::make_unique<Body>(Body{std::move(body)}));
+  using Body = std::function<void()>;
+  bodies_.push_back(std::make_unique<Body>(std::move(body)));
   sched::scheduler().add(
-      name, [](void* body) { static_cast<Body*>(body)->run(); }, bodies_.back().get(), daemon);
+      name, [](void* body) { (*static_cast<Body*>(body))(); }, bodies_.back().get(), daemon);
 }
 
 void Run::go() { sched::scheduler().run(); }

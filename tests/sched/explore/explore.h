@@ -27,12 +27,8 @@ class Run {
   static bool stopping();
 
  private:
-  friend class Explorer;
   void add(const char* name, std::function<void()> body, bool daemon);
-  struct Body {
-    std::function<void()> run;
-  };
-  std::vector<std::unique_ptr<Body>> bodies_;
+  std::vector<std::unique_ptr<std::function<void()>>> bodies_;  // where tasks find them
 };
 
 struct Scenario {

@@ -11,9 +11,8 @@ using sched::Op;
 constexpr std::size_t kMostSteps = 400;  // the last ones are shown
 
 const char* name_of(Op op) {
-  constexpr const char* kNames[] = {"load",  "store",    "exchange", "compare", "update",
-                                    "lock",  "try lock", "unlock",   "wait",    "wake",
-                                    "sleep", "begin",    "end",      "choice",  "mark"};
+  constexpr const char* kNames[] = {"load",   "store", "exchange", "compare", "update", "lock",   "try lock",
+                                    "unlock", "wait",  "wake",     "sleep",   "end",    "choice", "mark"};
   return kNames[static_cast<std::size_t>(op)];
 }
 

@@ -3,7 +3,6 @@
 //
 // Contents are right, or the page is lost where bytes were really lost (the device lied), never zero, never
 // another's; no operation hangs; and in the end nothing is left over.
-#include "os/sim/one_step.h"
 #include "sched/machine.h"
 #include "sched/scenarios/scenarios.h"
 

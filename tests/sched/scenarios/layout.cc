@@ -1,5 +1,5 @@
 // What the kernel's history does not have: changes of the layout, forks and limits while captured pages are
-// in flight, cleaning, recompression, and orders.
+// in flight, and orders.
 #include "sched/machine.h"
 #include "sched/scenarios/scenarios.h"
 

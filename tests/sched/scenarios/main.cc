@@ -35,15 +35,16 @@ void tell(const Report& report, const std::string& scenario, const std::string& 
       scenario.c_str(), report.replay.c_str(), mutant.empty() ? "" : " --mutant ", mutant.c_str());
 }
 
-void note(const char* format, const std::string& scenario, const std::string& what, const Report& report,
-          std::uint32_t bound) {
+// `mutant`: nullptr for the engine as it is.
+void note(const Scenario& scenario, const char* mutant, const Report& report, std::uint32_t bound) {
   const char* path = std::getenv("COLDPRESS_RACES");
-  if (path == nullptr) return;
-  if (FILE* file = std::fopen(path, "a")) {
-    std::fprintf(file, format, scenario.c_str(), what.c_str(), bound,
-                 static_cast<unsigned long long>(report.executions), report.longest);
-    std::fclose(file);
-  }
+  FILE* file = path != nullptr ? std::fopen(path, "a") : nullptr;
+  if (file == nullptr) return;
+  std::fprintf(file, "{\"scenario\":\"%s\",", scenario.name);
+  if (mutant != nullptr) std::fprintf(file, "\"mutant\":\"%s\",", mutant);
+  std::fprintf(file, "\"bound\":%u,\"executions\":%llu,\"steps\":%u}\n", bound,
+               static_cast<unsigned long long>(report.executions), report.longest);
+  std::fclose(file);
 }
 
 // Depth first to the bound, then at random and by priorities. true: nothing was found.
@@ -58,8 +59,7 @@ bool holds(const Scenario& scenario) {
   std::vector<std::string> marks = report.marks;
   std::printf("%-28s bound %u: %9llu executions, up to %u steps\n", scenario.name, scenario.bound,
               static_cast<unsigned long long>(report.executions), report.longest);
-  note("{\"scenario\":\"%s\",\"how\":\"%s\",\"bound\":%u,\"executions\":%llu,\"steps\":%u}\n", scenario.name,
-       "all", report, scenario.bound);
+  note(scenario, nullptr, report, scenario.bound);
   for (auto kind : {Search::Kind::kRandom, Search::Kind::kPriorities}) {
     if (!good || scenario.random == 0) break;
     Report more = explore(scenario, {.kind = kind, .executions = scenario.random});
@@ -90,8 +90,7 @@ bool catches(const Scenario& scenario, const Scenario::Planted& planted) {
     std::string failure = report.failure.substr(0, report.failure.find('\n'));
     std::printf("%-28s   mutant %-18s caught at bound %u after %llu: %s\n", scenario.name, planted.name,
                 bound, static_cast<unsigned long long>(executions), failure.c_str());
-    note("{\"scenario\":\"%s\",\"mutant\":\"%s\",\"bound\":%u,\"executions\":%llu,\"steps\":%u}\n",
-         scenario.name, planted.name, report, bound);
+    note(scenario, planted.name, report, bound);
     std::fflush(stdout);
     return true;
   }

@@ -10,8 +10,9 @@ namespace {
 
 using Mutant = sync::Mutant;
 
-// The page under writeback is read, changed, and stored again, into the slot and the entry that became free.
-void writeback_against_reuse(Run& run) {
+// Two pages in the pool, one who writes them back, and a program that uses them meanwhile; then the first
+// holds `first` and the second what it held.
+void beside_a_writer(Run& run, void (*program)(Machine& m, PageIndex a, PageIndex b), std::uint64_t first) {
   Machine m(run, {.devices = 1});
   PageRange pages = m.map(2);
   PageIndex a = pages.begin, b = a + 1;
@@ -21,40 +22,33 @@ void writeback_against_reuse(Run& run) {
     m.write_back();
     m.write_back();
   });
-  run.task("program", [&] {
-    MUST(m.read(a) == 1);
-    m.write(a, 11);
-    m.page_out({a, b});
-  });
+  run.task("program", [&] { program(m, a, b); });
   run.go();
   m.finish_writes();
-  MUST(m.read(a) == 11);
+  MUST(m.read(a) == first);
   MUST(m.read(b) == 2);
   m.check();
 }
 
+// The page under writeback is read, changed, and stored again, into the slot and the entry that became free.
+void writeback_against_reuse(Run& run) {
+  auto program = [](Machine& m, PageIndex a, PageIndex b) {
+    MUST(m.read(a) == 1);
+    m.write(a, 11);
+    m.page_out({a, b});
+  };
+  beside_a_writer(run, program, 11);
+}
+
 // Two pages change places: each comes back and is stored where the other was.
 void writeback_against_exchange(Run& run) {
-  Machine m(run, {.devices = 1});
-  PageRange pages = m.map(2);
-  PageIndex a = pages.begin, b = a + 1;
-  m.out(a, 1);
-  m.out(b, 2);
-  run.task("writer", [&] {
-    m.write_back();
-    m.write_back();
-  });
-  run.task("program", [&] {
+  auto program = [](Machine& m, PageIndex a, PageIndex b) {
     MUST(m.read(a) == 1);
     MUST(m.read(b) == 2);
     m.page_out({a, b});
-    m.page_out({b, pages.end});
-  });
-  run.go();
-  m.finish_writes();
-  MUST(m.read(a) == 1);
-  MUST(m.read(b) == 2);
-  m.check();
+    m.page_out({b, b + 1});
+  };
+  beside_a_writer(run, program, 1);
 }
 
 // The device goes while pages are on their way to it, and one is read.
