@@ -55,6 +55,54 @@ struct PagerStatistics {
 
 class Pager;
 
+inline constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
+
+// What a group of regions may take, in bytes; the pager's limit holds for all groups together.
+struct GroupLimits {
+  // In memory and compressed. At max a touch of a page that is out takes another of the group's pages first;
+  // above high that happens in the background.
+  std::uint64_t max_bytes = kNoLimit, high_bytes = kNoLimit;
+  std::uint64_t zswap_max_bytes = kNoLimit;  // compressed; 0: everything goes on to a device
+  std::uint64_t swap_max_bytes = kNoLimit;   // of pages that are on devices
+  bool zswap_writeback = true;               // whether pages go to devices; not if it is off anywhere above
+};
+
+struct GroupStatistics {
+  std::uint64_t current_bytes, peak_bytes;  // what max and high limit
+  std::uint64_t resident_bytes, stored_pages, stored_bytes, swap_bytes;
+  std::uint64_t events_high, events_max, limit_exceeded;
+  std::uint64_t pgfault, pgmajfault, zswpin, zswpout, zswpwb, pswpin, pgsteal, workingset_refault;
+  // The time that some thread waited for a page of the group: of the last 10, 60 and 300 s, in percent.
+  double some_avg10, some_avg60, some_avg300;
+  std::uint64_t some_total_us;
+};
+
+// Regions with limits of their own. A group over its limits gives up its own pages, never another's; what it
+// takes counts for the groups above it, too. Movable; destroyed before its pager. Regions that outlive it
+// belong to the one above it.
+class Group {
+ public:
+  Group() = default;
+  Group(Group&& other) noexcept;
+  Group& operator=(Group&& other) noexcept;
+  ~Group();
+
+  explicit operator bool() const { return pager_ != nullptr; }
+  // At any time; what is over a lower limit goes from now on.
+  void set_limits(const GroupLimits& limits);
+  GroupLimits limits() const;
+  // Gives so much of the group's memory back now. false: not all of it.
+  bool reclaim(std::uint64_t bytes);
+  GroupStatistics statistics() const;
+
+ private:
+  friend class Pager;
+  void reset();
+
+  Pager* pager_ = nullptr;
+  unsigned number_ = 0;
+};
+
 // A range of memory under the pager's limit. Movable; unmapped when destroyed.
 class Region {
  public:
@@ -91,6 +139,7 @@ class Region {
   Pager* pager_ = nullptr;
   void* data_ = nullptr;
   std::size_t bytes_ = 0;
+  unsigned group_ = 0;
 };
 
 class Pager {
@@ -103,7 +152,12 @@ class Pager {
   Pager& operator=(const Pager&) = delete;
 
   // A region of `bytes` (rounded up to pages), zero-filled. Empty on failure.
-  Region map(std::size_t bytes);
+  Region map(std::size_t bytes) { return map_for(bytes, 0); }
+  // One that belongs to the group.
+  Region map(std::size_t bytes, const Group& group) { return map_for(bytes, group.number_); }
+  // A group below the pager itself, or below another group. Empty: there are too many (63), or no memory.
+  Group group(const GroupLimits& limits) { return make_group(limits, 0); }
+  Group group(const GroupLimits& limits, const Group& parent) { return make_group(limits, parent.number_); }
 
   // Each of these returns "", or one sentence that says why not.
   // What is over a lower limit goes from now on.
@@ -121,6 +175,9 @@ class Pager {
 
  private:
   friend class Region;
+  friend class Group;
+  Region map_for(std::size_t bytes, unsigned group);
+  Group make_group(const GroupLimits& limits, unsigned parent);
   struct Implementation;
   explicit Pager(std::unique_ptr<Implementation> implementation);
   std::unique_ptr<Implementation> implementation_;

@@ -2,65 +2,10 @@
 
 #include <utility>
 
+#include "api/implementation.h"
 #include "os/linux/syscalls.h"
-#include "runtime/engine.h"
-#include "runtime/order_giver.h"
 
 namespace coldpress {
-namespace {
-
-// What is wrong with a device is said in the words of the command line.
-std::string plain(const Text& text) {
-  std::string_view said = text.view();
-  return std::string(said.substr(said.starts_with("--") ? 2 : 0));
-}
-
-}  // namespace
-
-struct Pager::Implementation {
-  explicit Implementation(runtime::Engine* made) : engine(made) {}
-
-  runtime::Engine* engine;
-  sync::Mutex ordering;  // one order after the other
-
-  std::string order(runtime::Order order, const std::string& text, std::uint64_t argument) {
-    using runtime::Given;
-    constexpr unsigned kForeverS = ~0u;  // the place for orders is this process's until it is done
-    runtime::ControlPage& page = engine->control();
-    sync::MutexLock lock(ordering);
-    Text answer;
-    auto never = [](const void*) { return false; };
-    switch (runtime::give_order(page, order, text, argument, kForeverS, never, nullptr, answer)) {
-      case Given::kFollowed:
-        return "";
-      case Given::kRefused:
-        return plain(answer);
-      default:
-        return "the pager is busy with something else: try again";
-    }
-  }
-
-  // Runs work(space, worker) as one operation of the engine.
-  template <typename Work>
-  auto operate(Work work) {
-    vm::Worker& worker = engine->borrow_worker();
-    engine->begin_operation();
-    auto result = work(engine->space(), worker);
-    engine->space().handle_pending(worker);
-    engine->end_operation();
-    engine->return_worker(worker);
-    return result;
-  }
-
-  // What reclaim or a clone met of pages that a fork has shared. Outside of operations: it may sleep on a
-  // fault.
-  void make_own() {
-    PageRange shared[vm::Space::kMaxShared];
-    std::size_t count = operate([&](vm::Space& space, vm::Worker&) { return space.take_shared(shared); });
-    for (std::size_t i = 0; i < count; ++i) engine->make_own(shared[i]);
-  }
-};
-
 Pager::Pager(std::unique_ptr<Implementation> implementation) : implementation_(std::move(implementation)) {}
 
 Pager::~Pager() { implementation_->engine->destroy(); }
@@ -94,7 +39,7 @@ Pager::Opened Pager::open(const PagerOptions& options) {
   return {std::unique_ptr<Pager>(new Pager(std::move(implementation))), ""};
 }
 
-Region Pager::map(std::size_t bytes) {
+Region Pager::map_for(std::size_t bytes, unsigned group) {
   Region region;
   if (bytes == 0 || bytes > (std::size_t{1} << 46)) return region;
   bytes = bytes_to_pages(bytes) * kPageBytes;
@@ -103,7 +48,10 @@ Region Pager::map(std::size_t bytes) {
   PageIndex first = page_of(reinterpret_cast<std::uint64_t>(data));
   PageRange range{first, first + bytes / kPageBytes};
   using Adopted = vm::Space::Adopted;
-  Adopted adopted = Adopted::kLater;
+  bool given = group == 0 || implementation_->operate([&](vm::Space& space, vm::Worker&) {
+    return space.give_to(range, static_cast<memgroup::AccountId>(group));
+  });
+  Adopted adopted = given ? Adopted::kLater : Adopted::kRefused;
   // Each of these waits for a moment without a change of mappings by other threads, for milliseconds.
   for (int tries = 0; adopted == Adopted::kLater && tries < 1000; ++tries) {
     adopted = implementation_->operate(
@@ -116,6 +64,7 @@ Region Pager::map(std::size_t bytes) {
   region.pager_ = this;
   region.data_ = data;
   region.bytes_ = bytes;
+  region.group_ = group;
   return region;
 }
 
@@ -175,6 +124,7 @@ Region& Region::operator=(Region&& other) noexcept {
     pager_ = std::exchange(other.pager_, nullptr);
     data_ = std::exchange(other.data_, nullptr);
     bytes_ = std::exchange(other.bytes_, 0);
+    group_ = other.group_;
   }
   return *this;
 }
@@ -221,7 +171,7 @@ void Region::unpin(std::size_t offset, std::size_t bytes) {
 
 Region Region::clone() {
   if (pager_ == nullptr) return {};
-  Region copy = pager_->map(bytes_);
+  Region copy = pager_->map_for(bytes_, group_);
   if (!copy) return {};
   PageRange from = part(0, bytes_, true).pages;
   PageIndex to = copy.part(0, bytes_, true).pages.begin;

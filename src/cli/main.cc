@@ -68,8 +68,8 @@ int parse_and_run(int argc, char** argv) {
   auto* set_command = for_process("set", "change the settings of a managed process");
   set_command
       ->add_option("SETTING", settings,
-                   "limit=SIZE max_pool_percent=0..100 writeback=0|1 recompress_percent=0..100 "
-                   "enabled=0|1 codec=lz4|zstd[:LEVEL]")
+                   "limit=SIZE high|swap.max|zswap.max=SIZE|max max_pool_percent=0..100 writeback=0|1 "
+                   "shrinker=0|1 recompress_percent=0..100 enabled=0|1 codec=lz4|zstd[:LEVEL]")
       ->required();
   auto* reclaim_command = for_process("reclaim", "compress memory of a managed process now");
   reclaim_command->add_option("SIZE", size, "how much: 100M")->required();

@@ -15,11 +15,16 @@ void Group::set_limit(std::uint64_t limit_pages) {
   // The reserve between high and limit takes what a program can fill natively while the engine looks away
   // (a few milliseconds at 3 GB/s) and frames in flight.
   std::int64_t reserve = std::clamp(limit / 32, kMiB, 16 * kMiB);
-  std::int64_t high = limit - reserve;
+  std::int64_t high = std::min(limit - reserve, high_max_.load(sync::kRelaxed));
   limit_.store(limit, sync::kRelaxed);
   high_.store(high, sync::kRelaxed);
   low_.store(high - std::clamp(limit / 128, kMiB / 2, 8 * kMiB), sync::kRelaxed);
   stats_->limit_bytes.store(limit_pages * 4096, sync::kRelaxed);
+}
+
+void Group::set_high(std::int64_t high_pages) {
+  high_max_.store(high_pages, sync::kRelaxed);
+  set_limit(static_cast<std::uint64_t>(limit()));
 }
 
 }  // namespace coldpress::memgroup

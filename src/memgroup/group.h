@@ -11,6 +11,7 @@
 
 #include <cstdint>
 
+#include "memgroup/accounts.h"
 #include "memgroup/stats.h"
 #include "sync/atomic.h"
 
@@ -21,6 +22,8 @@ class Group {
   void init(std::uint64_t limit_pages, Stats* stats);
   // At any time; what is over a lower limit is reclaimed from now on.
   void set_limit(std::uint64_t limit_pages);
+  // A high mark below the one that follows from the limit; kNoLimit: none.
+  void set_high(std::int64_t high_pages);
 
   std::int64_t usage() const { return usage_.load(sync::kRelaxed); }
   void set_usage(std::uint64_t pages) { usage_.store(static_cast<std::int64_t>(pages), sync::kRelaxed); }
@@ -31,13 +34,17 @@ class Group {
   std::int64_t high() const { return high_.load(sync::kRelaxed); }
   std::int64_t low() const { return low_.load(sync::kRelaxed); }
   Stats& stats() const { return *stats_; }
+  // The groups within. None, until init() was called on it.
+  Accounts& accounts() { return accounts_; }
 
  private:
   sync::Atomic<std::int64_t> usage_{0};
   sync::Atomic<std::int64_t> limit_{0};
   sync::Atomic<std::int64_t> high_{0};
   sync::Atomic<std::int64_t> low_{0};
+  sync::Atomic<std::int64_t> high_max_{kNoLimit};
   Stats* stats_ = nullptr;
+  Accounts accounts_;
 };
 
 }  // namespace coldpress::memgroup

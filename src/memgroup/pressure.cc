@@ -31,33 +31,40 @@ void Pressure::fade(Line& line, std::int64_t elapsed_ns) {
   }
 }
 
-void Pressure::update(std::int64_t now_ns, std::uint32_t threads, Stats& stats) {
+void Pressure::update(std::int64_t now_ns, std::uint32_t threads) {
   std::int64_t elapsed = now_ns - updated_ns_;
   if (elapsed <= 0) return;
   bool first = updated_ns_ == 0;
   updated_ns_ = now_ns;
-  Line some, full;
-  {
-    sync::MutexLock lock(mutex_);
-    if (first) since_ns_ = now_ns;
-    account(now_ns);
-    threads_ = threads;
-    if (!first) {
-      fade(some_, elapsed);
-      fade(full_, elapsed);
-    }
-    some = some_;
-    full = full_;
-  }
-  auto hundredths = [](double percent) { return static_cast<std::uint64_t>(percent * 100 + 0.5); };
-  stats.some_avg10.store(hundredths(some.average[0]), sync::kRelaxed);
-  stats.some_avg60.store(hundredths(some.average[1]), sync::kRelaxed);
-  stats.some_avg300.store(hundredths(some.average[2]), sync::kRelaxed);
-  stats.some_total_us.store(static_cast<std::uint64_t>(some.total_ns / 1000), sync::kRelaxed);
-  stats.full_avg10.store(hundredths(full.average[0]), sync::kRelaxed);
-  stats.full_avg60.store(hundredths(full.average[1]), sync::kRelaxed);
-  stats.full_avg300.store(hundredths(full.average[2]), sync::kRelaxed);
-  stats.full_total_us.store(static_cast<std::uint64_t>(full.total_ns / 1000), sync::kRelaxed);
+  sync::MutexLock lock(mutex_);
+  if (first) since_ns_ = now_ns;
+  account(now_ns);
+  threads_ = threads;
+  if (first) return;
+  fade(some_, elapsed);
+  fade(full_, elapsed);
+}
+
+Pressure::Told Pressure::told() {
+  auto line = [](const Line& from) {
+    Told::Line to{{}, static_cast<std::uint64_t>(from.total_ns / 1000)};
+    for (int k = 0; k < 3; ++k) to.average[k] = static_cast<std::uint64_t>(from.average[k] * 100 + 0.5);
+    return to;
+  };
+  sync::MutexLock lock(mutex_);
+  return {line(some_), line(full_)};
+}
+
+void Pressure::tell(Stats& stats) {
+  Told now = told();
+  stats.some_avg10.store(now.some.average[0], sync::kRelaxed);
+  stats.some_avg60.store(now.some.average[1], sync::kRelaxed);
+  stats.some_avg300.store(now.some.average[2], sync::kRelaxed);
+  stats.some_total_us.store(now.some.total_us, sync::kRelaxed);
+  stats.full_avg10.store(now.full.average[0], sync::kRelaxed);
+  stats.full_avg60.store(now.full.average[1], sync::kRelaxed);
+  stats.full_avg300.store(now.full.average[2], sync::kRelaxed);
+  stats.full_total_us.store(now.full.total_us, sync::kRelaxed);
 }
 
 }  // namespace coldpress::memgroup

@@ -26,9 +26,18 @@ class Pressure {
   // A thread begins to wait, or goes on.
   void begin(std::int64_t now_ns) { change(1, now_ns); }
   void end(std::int64_t now_ns) { change(-1, now_ns); }
-  // Tells the gauges; a period has passed at the latest every kPeriodNs. `threads` of the program; 0:
-  // unknown, then nothing counts as full.
-  void update(std::int64_t now_ns, std::uint32_t threads, Stats& stats);
+  // Ends a period, at the latest every kPeriodNs. `threads` of the program; 0: unknown, then nothing counts
+  // as full.
+  void update(std::int64_t now_ns, std::uint32_t threads);
+  struct Told {
+    struct Line {
+      std::uint64_t average[3];  // of 10, 60 and 300 seconds, in 1/100 %
+      std::uint64_t total_us;
+    } some, full;
+  };
+  // As of the last update.
+  Told told() EXCLUDES(mutex_);
+  void tell(Stats& stats);
   bool due(std::int64_t now_ns) const { return now_ns - updated_ns_ >= kPeriodNs; }
 
  private:

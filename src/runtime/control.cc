@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "base/size_text.h"
 #include "runtime/engine.h"
@@ -88,6 +89,8 @@ void Engine::set(std::string_view text, Text& answer) {
     config_.limit_bytes = *bytes / kPageBytes * kPageBytes;
     group_.set_limit(config_.limit_bytes >> kPageShift);
     space_.hope_again();
+  } else if (key == "high" || key == "swap.max" || key == "zswap.max") {
+    set_mark(key, value, answer);
   } else if (key == "max_pool_percent" && parse_count(value, 100, number)) {
     config_.max_pool_percent = static_cast<std::uint32_t>(number);
     space_.set_pool_share(config_.max_pool_percent);
@@ -95,6 +98,8 @@ void Engine::set(std::string_view text, Text& answer) {
     config_.writeback = number == 1;
     space_.set_writeback(config_.writeback);
     space_.hope_again();
+  } else if (key == "shrinker" && parse_count(value, 1, number)) {
+    space_.set_shrinker(number == 1);
   } else if (key == "enabled" && parse_count(value, 1, number)) {
     config_.enabled = number == 1;
     space_.zswap().set_enabled(config_.enabled);
@@ -111,9 +116,28 @@ void Engine::set(std::string_view text, Text& answer) {
     space_.zswap().set_codec(*choice);
   } else {
     answer << text
-           << " can not be set: limit=SIZE, max_pool_percent=0..100, writeback=0|1, "
-              "recompress_percent=0..100, enabled=0|1, codec=lz4|zstd[:LEVEL]";
+           << " can not be set: limit=SIZE, high|swap.max|zswap.max=SIZE|max, max_pool_percent=0..100, "
+              "writeback=0|1, "
+              "shrinker=0|1, recompress_percent=0..100, enabled=0|1, codec=lz4|zstd[:LEVEL]";
   }
+}
+
+void Engine::set_mark(std::string_view key, std::string_view value, Text& answer) {
+  constexpr std::uint64_t kMax = static_cast<std::uint64_t>(memgroup::kNoLimit);
+  auto bytes = value == "max" ? std::optional(kMax) : parse_size(value, 0);
+  if (!bytes) {
+    answer << key << "=" << value << " is not a size, nor max";
+    return;
+  }
+  std::uint64_t pages = *bytes == kMax ? kMax : *bytes >> kPageShift;
+  if (key == "high") {
+    group_.set_high(static_cast<std::int64_t>(pages));
+  } else if (key == "swap.max") {
+    space_.set_swap_max(pages);
+  } else {
+    space_.set_zswap_max(static_cast<std::int64_t>(*bytes));
+  }
+  space_.hope_again();
 }
 
 // false: not done yet.

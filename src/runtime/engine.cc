@@ -162,7 +162,8 @@ Status Engine::activate() {
   vm::SpaceOptions options{.pool_bytes = os::physical_memory_bytes(),
                            .max_slots = kMaxSlots,
                            .max_leaves = kMaxLeaves,
-                           .max_pool_percent = config_.max_pool_percent};
+                           .max_pool_percent = config_.max_pool_percent,
+                           .counted = mode_ == Mode::kLibrary};
   space_.set_writeback(config_.writeback);
   space_.zswap().set_enabled(config_.enabled);
   if (!space_.init(memory_, mmu_, group_, options)) return no_memory();

@@ -90,6 +90,8 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   ControlPage& control() const;
   // CHECKs that what is counted agrees (vm::Space::accounts()), once nothing is being changed.
   void check_accounts();
+  // Limits have changed: the monitor looks at once.
+  void look_now() { pressure_.signal(); }
   // Brings gauges up to date for a reader inside the process.
   void refresh_gauges();
   // The three moments of fork(2), for pthread_atfork.
@@ -140,6 +142,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   void look_for_order();
   bool follow_order(Order order, std::uint64_t argument, Text& answer);
   void set(std::string_view text, Text& answer);
+  void set_mark(std::string_view key, std::string_view value, Text& answer);
   bool reclaim_some(std::uint64_t bytes, Text& answer);
   void swap_on(std::string_view text, Text& answer);
   bool swap_off(std::string_view name, Text& answer);
@@ -187,6 +190,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   std::uint64_t* thread_blocks_ = nullptr;
   sync::Atomic<std::int64_t> usage_read_at_{0};
   std::int64_t adopted_at_ = 0;
+  std::int64_t metadata_charged_ = 0;  // kLibrary
   // Of an order under way.
   std::int64_t reclaim_goal_ = -1;  // in pages
   std::int64_t order_begun_ns_ = 0;

@@ -1,6 +1,7 @@
 // The monitor: watches memory use, adopts, reclaims in the background. And the servers' loop.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/log.h"
 #include "os/linux/syscalls.h"
@@ -87,12 +88,14 @@ void Engine::watch() {
     if (mode_ == Mode::kProcess && group_.usage() > group_.high()) adopt_everything();
   }
   if (active_.load()) {
+    space_.watch_groups(monitor_worker_);
     space_.recompress_some(monitor_worker_);
     std::int64_t now = sync::now_ns();
     // All threads of the process but the engine's own.
     if (lost_.due(now)) {
       std::size_t all = view_.thread_count(), own = server_count_ + 1;
-      lost_.update(now, static_cast<std::uint32_t>(all > own ? all - own : 0), *stats_);
+      lost_.update(now, static_cast<std::uint32_t>(all > own ? all - own : 0));
+      lost_.tell(*stats_);
     }
   }
   look_for_order();
@@ -119,7 +122,12 @@ std::int64_t Engine::tick_ns() const {
 }
 
 void Engine::refresh_usage() {
-  if (mode_ == Mode::kLibrary) return;
+  if (mode_ == Mode::kLibrary) {
+    // Space counts everything but its own tables.
+    auto metadata = static_cast<std::int64_t>(space_.metadata_pages());
+    space_.charge_uncounted(metadata - std::exchange(metadata_charged_, metadata));
+    return;
+  }
   group_.set_usage(view_.rss_anon_pages());
   usage_read_at_.store(sync::now_ns(), sync::kRelaxed);
 }

@@ -87,7 +87,7 @@ bool DeviceStore::pack_again(const Area& area, SegmentId segment) {
       good = false;
       continue;
     }
-    Move move{{r.slot, r.generation}, State::kDevice, r.number, 0};
+    Move move{Owner::of({r.slot, r.generation}, r.account), State::kDevice, r.number, 0};
     fits = add(move, {data, r.length, r.codec, r.checksum});
   }
   if (!good) {

@@ -69,12 +69,12 @@ void DeviceStore::remove_area(std::size_t area) {
   areas_[area].device = nullptr;
 }
 
-std::uint32_t DeviceStore::next_record(std::size_t area, std::uint32_t record, Entry* owner) {
+std::uint32_t DeviceStore::next_record(std::size_t area, std::uint32_t record, Owner* owner) {
   sync::MutexLock lock(mutex_);
   while (++record < record_end_) {
     const Record& r = records_[record];
     if (!r.segment || segments_[r.segment].area != area) continue;
-    *owner = {r.slot, r.generation};
+    *owner = Owner::of({r.slot, r.generation}, r.account);
     return record;
   }
   return 0;
@@ -148,6 +148,7 @@ std::uint32_t DeviceStore::new_record(const Move& move, const Content& content, 
                       .segment = segment,
                       .place = static_cast<std::uint16_t>(place / kUnit),
                       .codec = content.codec,
+                      .account = move.owner.account,
                       .checksum = content.checksum,
                       .next = first,
                       .previous = 0,
@@ -312,7 +313,7 @@ bool DeviceStore::read_from_whole(const Record& r, const SegmentTable::Segment& 
   return have;
 }
 
-void DeviceStore::drop(std::uint32_t record) {
+std::uint8_t DeviceStore::drop(std::uint32_t record) {
   sync::MutexLock lock(mutex_);
   Record& r = records_[record];
   SegmentTable::Segment& segment = segments_[r.segment];
@@ -327,6 +328,7 @@ void DeviceStore::drop(std::uint32_t record) {
   free_record_ = record;
   live_bytes_.fetch_sub(bytes, sync::kRelaxed);
   live_records_.fetch_sub(1, sync::kRelaxed);
+  return r.account;
 }
 
 // --- forks

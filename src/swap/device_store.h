@@ -43,7 +43,7 @@ struct Content {
 
 // What is to become of a slot when its object has arrived on the device.
 struct Move {
-  Entry owner;
+  Owner owner;
   State from = State::kFree;  // kZswap or kDevice
   std::uint32_t payload = 0;  // the owner's before
   std::uint32_t record = 0;
@@ -73,7 +73,7 @@ class DeviceStore {
   bool has_room() const { return writable() && !full_.load(sync::kRelaxed); }
   bool in_use() const { return writable() || under_way_bytes() > 0; }
   // A live record of the area after `record` (0: the first); 0: none. A hint, to be verified by the slot.
-  std::uint32_t next_record(std::size_t area, std::uint32_t record, Entry* owner);
+  std::uint32_t next_record(std::size_t area, std::uint32_t record, Owner* owner);
 
   // --- writing
   sync::Mutex& writer() COLDPRESS_ANNOTATE(lock_returned(writer_)) { return writer_; }
@@ -107,7 +107,8 @@ class DeviceStore {
   // `io`: kReadBytes, aligned to a block. content->data points into it, or into the device. `many`: the
   // caller goes on with the pages that follow.
   ReadResult read(std::uint32_t record, std::byte* io, Content* content, bool many = false);
-  void drop(std::uint32_t record);
+  // Returns the account that paid for it.
+  std::uint8_t drop(std::uint32_t record);
 
   // --- forks
   // Until `sequence` is left behind by hold_up_to(), what is on the devices now stays.
@@ -142,6 +143,14 @@ class DeviceStore {
     }
     return records() - under_way;
   }
+  // Calls visit(account) for each record.
+  template <typename Visit>
+  void for_each(Visit visit) {
+    sync::MutexLock lock(mutex_);
+    for (std::uint32_t n = 1; n < record_end_; ++n) {
+      if (records_[n].segment) visit(records_[n].account);
+    }
+  }
   std::uint64_t stored_bytes() const { return live_bytes_.load(sync::kRelaxed); }
   std::uint64_t metadata_pages();
   void validate();
@@ -161,6 +170,7 @@ class DeviceStore {
     SegmentId segment;  // 0: free
     std::uint16_t place;
     std::uint8_t codec;
+    std::uint8_t account;
     std::uint32_t checksum;
     std::uint32_t next, previous;  // of its segment; free: next free
     std::uint32_t number;          // its own

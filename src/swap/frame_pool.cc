@@ -23,7 +23,7 @@ bool FramePool::init(MemorySource& source, std::uint32_t frame_count) {
 
 std::uint64_t FramePool::metadata_pages() const {
   return bytes_to_pages((group_count_ + 1) * sizeof(Group)) +
-         bytes_to_pages(std::uint64_t{group_count_} * kGroupFrames * sizeof(Owner));
+         bytes_to_pages(std::uint64_t{group_count_} * kGroupFrames * sizeof(OwnerWords));
 }
 
 void FramePool::push_back(List& list, std::uint32_t id, Place place) {
@@ -62,14 +62,6 @@ void FramePool::rest(GroupId group, std::int64_t now_ns) {
   }
   g.rested_since_ns = now_ns;
   push_back(resting_, group.value, Place::kResting);
-}
-
-GroupId FramePool::take_rested(std::int64_t before_ns) {
-  sync::MutexLock lock(mutex_);
-  std::uint32_t id = resting_.head;
-  if (id == 0 || groups_[id].rested_since_ns > before_ns) return {};
-  remove(resting_, id);
-  return {id};
 }
 
 void FramePool::retire(GroupId group) {

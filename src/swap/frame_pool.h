@@ -15,6 +15,7 @@
 // Lock order: a slot, then mutex_.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 #include "base/memory_source.h"
@@ -34,7 +35,7 @@ struct GroupId {
 
 // Whose page a frame holds.
 struct FrameOwner {
-  Entry entry;
+  Owner entry;
   PageIndex page;
 };
 
@@ -48,22 +49,43 @@ class FramePool {
   // filling -> resting (or back to hole, when nothing was captured).
   void rest(GroupId group, std::int64_t now_ns);
   // resting -> draining: the oldest, if it has rested since `before_ns` at least. No group otherwise.
-  GroupId take_rested(std::int64_t before_ns);
+  GroupId take_rested(std::int64_t before_ns) {
+    return take_rested(before_ns, [](const FrameOwner&) { return true; });
+  }
+  // The oldest with a frame whose owner `wanted`(owner) takes.
+  template <typename Wanted>
+  GroupId take_rested(std::int64_t before_ns, Wanted wanted) {
+    sync::MutexLock lock(mutex_);
+    for (std::uint32_t id = resting_.head; id != 0; id = groups_[id].next) {
+      if (groups_[id].rested_since_ns > before_ns) return {};
+      std::uint32_t owned = groups_[id].owned.load(sync::kRelaxed);
+      bool found = owned == 0;  // an empty one serves nobody where it is
+      for (; owned != 0 && !found; owned &= owned - 1) {
+        auto bit = static_cast<std::uint32_t>(std::countr_zero(owned));
+        found = wanted(owner(GroupId{id}.first() + bit));
+      }
+      if (!found) continue;
+      remove(resting_, id);
+      return {id};
+    }
+    return {};
+  }
   // draining -> spent or hole.
   void retire(GroupId group);
 
   // Set with the owner's slot locked. A reader without that lock gets a hint: it locks the slot and looks
   // again.
   void set_owner(FrameId frame, FrameOwner owner) {
-    Owner& o = owners_[frame.value];
+    OwnerWords& o = owners_[frame.value];
     o.slot.store(owner.entry.slot.value, sync::kRelaxed);
-    o.generation.store(owner.entry.generation, sync::kRelaxed);
+    o.generation.store(owner.entry.generation | std::uint32_t{owner.entry.account} << 16, sync::kRelaxed);
     o.page.store(owner.page.value, sync::kRelaxed);
   }
   FrameOwner owner(FrameId frame) const {
-    const Owner& o = owners_[frame.value];
-    return {{{o.slot.load(sync::kRelaxed)}, static_cast<std::uint16_t>(o.generation.load(sync::kRelaxed))},
-            {o.page.load(sync::kRelaxed)}};
+    const OwnerWords& o = owners_[frame.value];
+    std::uint32_t generation = o.generation.load(sync::kRelaxed);
+    Entry entry{{o.slot.load(sync::kRelaxed)}, static_cast<std::uint16_t>(generation)};
+    return {Owner::of(entry, static_cast<std::uint8_t>(generation >> 16)), {o.page.load(sync::kRelaxed)}};
   }
 
   // A page was captured into the frame.
@@ -78,6 +100,16 @@ class FramePool {
   GroupId take_spent_group(std::uint32_t& populated);
   // Ends a release: `released` frames are holes now.
   void end_release(GroupId group, std::uint32_t released);
+
+  // Calls visit(owner) for each frame that has one. Exact while nobody changes any.
+  template <typename Visit>
+  void for_each_owner(Visit visit) const {
+    for (std::uint32_t id = 1; id <= group_count_; ++id) {
+      for (std::uint32_t owned = owned_mask({id}); owned != 0; owned &= owned - 1) {
+        visit(owner(GroupId{id}.first() + static_cast<std::uint32_t>(std::countr_zero(owned))));
+      }
+    }
+  }
 
   std::uint64_t populated_frames() const { return populated_.load(sync::kRelaxed); }
   std::uint64_t owned_frames() const { return owned_.load(sync::kRelaxed); }
@@ -104,11 +136,11 @@ class FramePool {
   void settle_spent(std::uint32_t id) REQUIRES(mutex_);
 
   ReservedArray<Group> groups_;
-  struct Owner {
-    sync::Atomic<std::uint32_t> slot, generation;
+  struct OwnerWords {
+    sync::Atomic<std::uint32_t> slot, generation;  // upper half: the account
     sync::Atomic<std::uint64_t> page;
   };
-  ReservedArray<Owner> owners_;
+  ReservedArray<OwnerWords> owners_;
   std::uint32_t group_count_ = 0;
   sync::Mutex mutex_;
   List holes_ GUARDED_BY(mutex_);

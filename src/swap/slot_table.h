@@ -54,6 +54,18 @@ struct Entry {
   bool operator==(const Entry&) const = default;
 };
 
+// Whose bytes they are, and which account of the memory group pays for them.
+struct Owner : Entry {
+  std::uint8_t account = 0;
+  constexpr Owner() = default;
+  constexpr Owner(Entry entry) : Entry(entry) {}
+  static constexpr Owner of(Entry entry, std::uint8_t account) {
+    Owner owner(entry);
+    owner.account = account;
+    return owner;
+  }
+};
+
 class SlotTable {
  public:
   [[nodiscard]] bool init(MemorySource& source, std::size_t capacity);

@@ -50,6 +50,53 @@ Text Space::accounts() {
        zswap_.pool().stats().object_bytes);
   same("pages of the pool, and of its classes", zswap_.pool().pages(), pool_pages);
   same("records on devices, and slots", records, count(State::kDevice));
+  if (counted_ && problem.view().empty()) problem = group_accounts();
+  return problem;
+}
+
+// What is charged to each group, by what the bytes say themselves.
+Text Space::group_accounts() {
+  Text problem;
+  const memgroup::Accounts& accounts = group_->accounts();
+  struct Sum {
+    std::int64_t resident = 0, stored = 0, stored_bytes = 0, swapped = 0;
+  } of[memgroup::kMaxAccounts];
+  for (PageIndex page = table_.next_leaf({0}, kEndOfPages); page < kEndOfPages;) {
+    if (unsigned payer = table_.peek(page).payer(); payer != 0) ++of[payer - 1].resident;
+    page = page + 1;
+    if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, kEndOfPages);
+  }
+  std::int64_t words = 0;
+  for (const Sum& sum : of) words += sum.resident;
+  auto held = static_cast<std::int64_t>(frames_.populated_frames() + zswap_.pool().pages());
+  std::int64_t usage = group_->usage() - uncounted_.load(sync::kRelaxed);
+  if (usage != words + held) problem << "usage, and pages in memory: " << usage << " and " << words + held;
+  frames_.for_each_owner([&](const swap::FrameOwner& owner) { ++of[owner.entry.account].resident; });
+  zswap_.for_each([&](memgroup::AccountId account, std::size_t bytes) {
+    ++of[account].stored;
+    of[account].stored_bytes += static_cast<std::int64_t>(bytes);
+  });
+  devices_.for_each([&](std::uint8_t account) { ++of[account].swapped; });
+  for (std::size_t i = 1; i < accounts.end(); ++i) {
+    auto id = static_cast<memgroup::AccountId>(i);
+    Sum sum;
+    for (std::size_t below = 1; below < accounts.end(); ++below) {
+      if (!accounts.within(static_cast<memgroup::AccountId>(below), id)) continue;
+      sum.resident += of[below].resident;
+      sum.stored += of[below].stored;
+      sum.stored_bytes += of[below].stored_bytes;
+      sum.swapped += of[below].swapped;
+    }
+    const memgroup::Account& account = accounts[id];
+    auto same = [&](const char* what, std::int64_t one, std::int64_t other) {
+      if (one == other || !problem.view().empty()) return;
+      problem << "group " << i << ", " << what << ": " << one << " and " << other;
+    };
+    same("pages in memory, and charged", sum.resident, account.resident.load());
+    same("compressed pages, and charged", sum.stored, account.stored.load());
+    same("compressed bytes, and charged", sum.stored_bytes, account.stored_bytes.load());
+    same("pages on devices, and charged", sum.swapped, account.swapped.load());
+  }
   return problem;
 }
 

@@ -12,6 +12,7 @@
 namespace coldpress::vm {
 
 using memgroup::add_to;
+using memgroup::kProcess;
 using os::MoveResult;
 using os::MoveStatus;
 using swap::kGroupFrames;
@@ -48,6 +49,9 @@ Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all
     PageRange found[16];
     PageIndex scanned_to;
     std::size_t runs = mmu_->scan_present({hand, region.end}, 256, found, &scanned_to);
+    for (std::size_t i = 0; counted_ && i <= runs; ++i) {
+      forget_absent({i == 0 ? hand : found[i - 1].end, i == runs ? scanned_to : found[i].begin});
+    }
     for (std::size_t i = 0; i < runs && !stop && filled < kGroupFrames; ++i) {
       PageIndex page = found[i].begin;
       while (page < found[i].end && filled < kGroupFrames) {
@@ -58,7 +62,8 @@ Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all
           PageWord word = at == nullptr ? PageWord() : PageWord::from_raw(at->load(sync::kRelaxed));
           bool eligible = !word.is_entry() && !word.is_zapped() && !word.is_poisoned();
           if (eligible && !all && word.skip() > 0) {
-            at->store(PageWord::native(word.backoff(), word.skip() - 1).raw(), sync::kRelease);
+            at->store(PageWord::native(word.backoff(), word.skip() - 1).paid_by(word.payer()).raw(),
+                      sync::kRelease);
             eligible = false;
           }
           if (!eligible) break;
@@ -126,7 +131,17 @@ MoveStatus Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupI
     result = mmu_->capture(first, frame, pages);
   }
   for (std::uint32_t i = 0; i < result.moved; ++i) {
-    frames_.set_owner(frame + i, {entries[i], first + i});
+    memgroup::AccountId payer = kProcess;
+    if (counted_) {
+      if (before[i].payer() == 0) {  // written to after MADV_FREE
+        group_->charge(1);
+        group_->accounts().charge_resident(owners_.at(first + i), 1);
+        before[i] = before[i].paid_by(owners_.at(first + i) + 1u);
+      }
+      payer = static_cast<memgroup::AccountId>(before[i].payer() - 1);
+      group_->accounts().count(payer, &memgroup::Account::pgsteal);
+    }
+    frames_.set_owner(frame + i, {swap::Owner::of(entries[i], payer), first + i});
     frames_.captured(frame + i);
     slots_.unlock(entries[i]);
   }
@@ -186,7 +201,8 @@ void Space::make_old(PageRange range) {
 
 void Space::leave_alone(PageIndex page, PageWord for_now) {
   PageWord word = table_.get(page);
-  if (!word.is_entry() && !word.is_zapped() && !word.is_poisoned()) store_word(page, for_now);
+  if (!word.is_entry() && !word.is_zapped() && !word.is_poisoned())
+    store_word(page, for_now.paid_by(word.payer()));
 }
 
 }  // namespace coldpress::vm

@@ -104,7 +104,7 @@ Space::CloneStep Space::clone_word(PageWord word, PageIndex to, Worker& worker) 
     if (read_content(word, worker) != Loaded::kGood) return CloneStep::kRefused;
     if (slots_.allocate({&entry, 1}, {0}) == 0) return CloneStep::kRefused;
     std::uint32_t payload = 0;
-    switch (zswap_.store(worker.store, worker.page, entry, true, &payload)) {
+    switch (zswap_.store(worker.store, worker.page, swap::Owner::of(entry, owners_.at(to)), true, &payload)) {
       case zswap::StoreResult::kCompressed:
         slots_.unlock(entry, State::kZswap, payload);
         break;
@@ -129,13 +129,13 @@ void Space::give_up(swap::Entry entry, swap::SlotWord slot) {
   }
   switch (slot.state) {
     case State::kFrame:
-      frames_.disowned({slot.payload});
+      disown_frame({slot.payload});
       break;
     case State::kZswap:
       zswap_.drop(slot.payload);
       break;
     case State::kDevice:
-      devices_.drop(slot.payload);
+      group_->accounts().charge_swapped(devices_.drop(slot.payload), -1);
       break;
     case State::kSame:
       take_from(group_->stats().same_filled_pages);

@@ -1,5 +1,7 @@
 // Fault service. The order of things in resolve() and prepare() is invariant 2 of space.h: bytes are made
 // ready under the slot's lock alone, published under the layout mutex after everything was checked again.
+#include <algorithm>
+
 #include "base/log.h"
 #include "sync/explore.h"
 #include "sync/futex.h"
@@ -21,15 +23,21 @@ using swap::State;
 
 bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
   add_to(group_->stats().pgfault);
+  memgroup::AccountId account = account_of(page);
+  memgroup::WaitingFor waiting(group_->accounts(), account);
+  group_->accounts().count(account, &memgroup::Account::pgfault);
   for (;;) {
     make_room(worker);
+    if (account != memgroup::kProcess) make_room_within(account, worker);
     Prepared run[Worker::kMaxRun];
     Prepared& prepared = run[0];
     prepared = prepare(page, worker);
     if (prepared.out_of_reach) return false;
     State state = prepared.word.state;
     bool loads = prepared.valid && prepared.loaded == Loaded::kGood && state != State::kFrame;
-    std::uint32_t count = loads && state != State::kDevice ? prepare_run(page, run, worker) : 1;
+    std::uint32_t count = loads && state != State::kDevice
+                              ? prepare_run(page, run, group_->accounts().room(account), worker)
+                              : 1;
     Outcome outcome;
     {
       sync::MutexLock lock(layout_);
@@ -159,13 +167,20 @@ Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& pre
     return outcome;
   }
   memgroup::Stats& stats = group_->stats();
-  store_word(page, prepared.loaded != Loaded::kGood ? PageWord::poisoned() : word_after_load(word));
+  if (prepared.loaded != Loaded::kGood) {
+    store_word(page, PageWord::poisoned());
+  } else {
+    store_resident(page, word_after_load(word));
+  }
   if (slot.state == State::kZswap) {
     add_to(stats.zswpin);
     add_to(stats.pgmajfault);
+    count_load(page, &memgroup::Account::zswpin);
   } else if (slot.state == State::kDevice) {
     add_to(stats.pswpin);
     add_to(stats.pgmajfault);
+    count_load(page, &memgroup::Account::pswpin);
+    device_loads_[owners_.at(page)].fetch_add(1, sync::kRelaxed);
   } else {
     add_to(stats.swpin_zero);
   }
@@ -175,6 +190,14 @@ Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& pre
     give_up(entry, slot);
   }
   return Outcome::kDone;
+}
+
+void Space::count_load(PageIndex page, sync::Atomic<std::uint64_t> memgroup::Account::*kind) {
+  if (!group_->accounts().any()) return;
+  memgroup::AccountId account = owners_.at(page);
+  group_->accounts().count(account, kind);
+  group_->accounts().count(account, &memgroup::Account::pgmajfault);
+  group_->accounts().count(account, &memgroup::Account::workingset_refault);
 }
 
 // A captured page that was not compressed yet goes back. Called with the slot locked; always unlocks it.
@@ -201,6 +224,7 @@ Space::Outcome Space::put_back(PageIndex page, PageWord word, swap::SlotWord slo
     if (shared) {
       slots_.unlock_unshare(entry);
     } else {
+      group_->accounts().charge_resident(frames_.owner(frame).entry.account, -1);
       if (copied) {
         frames_.disowned(frame);
       } else {
@@ -208,7 +232,7 @@ Space::Outcome Space::put_back(PageIndex page, PageWord word, swap::SlotWord slo
       }
       slots_.unlock_and_free(entry);
     }
-    store_word(page, after);
+    store_resident(page, after);
     return Outcome::kDone;
   }
   slots_.unlock(entry);
@@ -260,6 +284,16 @@ Space::Outcome Space::poison(PageIndex page, Loaded why) {
 // First touch. A hole of a registered range whose word is not an entry reads zero.
 Space::Outcome Space::fill(PageIndex page, bool write) {
   std::uint32_t pages = fill_window(page);
+  if (counted_) {
+    // The kernel would not tell when the zero page is written to; nor may a word be missing that says who
+    // pays.
+    write = true;
+    if (table_.ensure(page) == nullptr) return Outcome::kNoMemory;
+    std::int64_t room = std::max<std::int64_t>(group_->accounts().room(owners_.at(page)), 1);
+    std::uint64_t of_leaf = PageTable::kLeafPages - page.value % PageTable::kLeafPages;
+    pages = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>({pages, of_leaf, static_cast<std::uint64_t>(room)}));
+  }
   MoveResult result = mmu_->fill_zero(page, pages, write);
   if (result.moved == 0 && result.status == MoveStatus::kGone && pages > 1) {
     result = mmu_->fill_zero(page, 1, write);  // the window left the mapping
@@ -268,8 +302,8 @@ Space::Outcome Space::fill(PageIndex page, bool write) {
     if (write) group_->charge(result.moved);
     add_to(group_->stats().pgfault_zero, result.moved);
     for (std::uint32_t i = 0; i < result.moved; ++i) {
-      PageTable::Word* word = table_.find(page + i);
-      if (word != nullptr) word->store(0, sync::kRelease);  // no longer zapped
+      // No longer zapped.
+      if (counted_ || table_.find(page + i) != nullptr) store_resident(page + i, PageWord());
     }
     // A mapping that grew in place is registered to its end, and no message tells.
     if (!regions_.contains({page, page + 1})) (void)regions_.add({page, page + result.moved});

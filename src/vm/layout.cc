@@ -160,6 +160,7 @@ void Space::remap(PageRange from, PageIndex to) {
     }
     rest.begin = part.end;
   }
+  move_owners(from, to);
   // Where it was: if unmapped, a message follows; if kept (MREMAP_DONTUNMAP), it stays registered.
   (void)regions_.add(target);
   COLDPRESS_CHECK(moved_lately_.add(target) && left_lately_.add(from));
@@ -191,14 +192,11 @@ void Space::overtake(PageRange target) {
       arrivals = find_arrivals(target);
     }
     COLDPRESS_CHECK(overtaken_.add(used, may_move && arrivals));
-    take_words(used, [&](PageIndex page, PageWord word) NO_THREAD_SAFETY_ANALYSIS {
-      if (word.is_entry()) COLDPRESS_CHECK(overtaken_.keep(page, word));
-    });
+    take_words(used,
+               [&](PageIndex page, PageWord word) NO_THREAD_SAFETY_ANALYSIS { keep_or_forget(page, word); });
     at = used.end;
   }
-  take_words(target, [&](PageIndex, PageWord word) NO_THREAD_SAFETY_ANALYSIS {
-    if (word.is_entry()) drop_entry(word.entry());
-  });
+  take_words(target, [&](PageIndex, PageWord word) NO_THREAD_SAFETY_ANALYSIS { forget_word(word); });
 }
 
 // Notes what is registered, apart from `target` and the frames, that the messages so far do not account for.
@@ -280,11 +278,19 @@ bool Space::newcomer_moved(PageRange from, PageRange part, PageIndex to) {
 void Space::set_aside(PageRange range) {
   overtaken_.next_move();
   COLDPRESS_CHECK(overtaken_.add(range, true) && gone_lately_.add(range));
-  take_words(range, [&](PageIndex page, PageWord word) NO_THREAD_SAFETY_ANALYSIS {
-    if (word.is_entry()) COLDPRESS_CHECK(overtaken_.keep(page, word));
-  });
+  take_words(range,
+             [&](PageIndex page, PageWord word) NO_THREAD_SAFETY_ANALYSIS { keep_or_forget(page, word); });
   regions_.remove(range);
   pinned_.remove(range);
+  owners_.remove(range);
+}
+
+void Space::keep_or_forget(PageIndex page, PageWord word) {
+  if (word.is_entry()) {
+    COLDPRESS_CHECK(overtaken_.keep(page, word));
+  } else {
+    forget_word(word);
+  }
 }
 
 void Space::forget_part(PageRange range) {
@@ -292,6 +298,7 @@ void Space::forget_part(PageRange range) {
   drop_range(range, false);
   regions_.remove(range);
   pinned_.remove(range);
+  owners_.remove(range);
   if (!overtaken_.empty()) COLDPRESS_CHECK(gone_lately_.add(range));
 }
 
@@ -353,7 +360,7 @@ void Space::drop_range(PageRange range, bool zapped) {
     PageTable::Word* word = table_.find(page);
     for (; page < leaf_end; page = page + 1, ++word) {
       PageWord old = PageWord::from_raw(word->exchange(after, sync::kAcqRel));
-      if (old.is_entry()) drop_entry(old.entry());
+      forget_word(old);
     }
   }
 }
@@ -369,7 +376,9 @@ void Space::place_word(PageIndex page, PageWord moved) {
   // A frame remembers its page, for the way back.
   swap::SlotWord slot{};
   COLDPRESS_CHECK(slots_.lock(moved.entry(), slot));
-  if (slot.state == State::kFrame) frames_.set_owner({slot.payload}, {moved.entry(), page});
+  if (slot.state == State::kFrame) {
+    frames_.set_owner({slot.payload}, {frames_.owner({slot.payload}).entry, page});
+  }
   slots_.unlock(moved.entry());
 }
 

@@ -6,6 +6,7 @@
 //   zapped   the program gave the content up (MADV_DONTNEED was announced): the page must not be captured
 //            before it was filled again, because the kernel may not have dropped the old content yet
 //   poisoned its bytes were lost; the kernel delivers SIGBUS
+//   payer    where usage is counted: the account that is charged for the page in memory, plus one; 0: none is
 // kEntry: the page is out; slot and generation name the owner of its bytes, `shadow` when it left.
 //
 // A plain value; the words themselves are atomics in PageTable, changed under the layout mutex only.
@@ -29,6 +30,9 @@ class PageWord {
   static constexpr PageWord native(unsigned backoff, unsigned skip) {
     return PageWord(std::uint64_t{backoff} << 2 | std::uint64_t{skip} << 8);
   }
+  constexpr PageWord paid_by(unsigned payer) const {
+    return PageWord((raw_ & ~kPayerMask) | std::uint64_t{payer} << kPayerShift);
+  }
   static constexpr PageWord entry(swap::Entry entry, unsigned backoff, std::uint32_t shadow) {
     return PageWord(kEntryKind | std::uint64_t{backoff} << 2 | std::uint64_t{shadow & kShadowMask} << 5 |
                     std::uint64_t{entry.generation} << 16 | std::uint64_t{entry.slot.value} << 32);
@@ -42,6 +46,7 @@ class PageWord {
   constexpr bool is_poisoned() const { return !is_entry() && (raw_ & kPoisoned) != 0; }
   constexpr unsigned backoff() const { return raw_ >> 2 & 7; }
   constexpr unsigned skip() const { return raw_ >> 8 & 0xff; }
+  constexpr unsigned payer() const { return is_entry() ? 0 : raw_ >> kPayerShift & 0xff; }
   constexpr std::uint32_t shadow() const { return raw_ >> 5 & kShadowMask; }
   constexpr swap::Entry entry() const {
     return {{static_cast<std::uint32_t>(raw_ >> 32)}, static_cast<std::uint16_t>(raw_ >> 16)};
@@ -50,6 +55,8 @@ class PageWord {
 
  private:
   static constexpr std::uint64_t kEntryKind = 1, kZapped = 1 << 5, kPoisoned = 1 << 6;
+  static constexpr unsigned kPayerShift = 16;
+  static constexpr std::uint64_t kPayerMask = std::uint64_t{0xff} << kPayerShift;
   explicit constexpr PageWord(std::uint64_t raw) : raw_(raw) {}
   std::uint64_t raw_ = 0;
 };

@@ -43,10 +43,12 @@ void Space::expect(PageIndex next, std::uint32_t window) {
   expected_at(next).store(next.value << kWindowBits | window, sync::kRelaxed);
 }
 
-// Makes ready what follows `page`, whose own bytes are in the first place. Returns how many pages there are
-// now.
-std::uint32_t Space::prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun], Worker& worker) {
-  std::uint32_t window = window_at(page), count = 1;
+// Makes ready what follows `page`, whose own bytes are in the first place; `room` pages in all, at most.
+// Returns how many there are now.
+std::uint32_t Space::prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun], std::int64_t room,
+                                 Worker& worker) {
+  auto window = static_cast<std::uint32_t>(std::clamp<std::int64_t>(room, 1, window_at(page)));
+  std::uint32_t count = 1;
   if (window > 1 && run[0].word.state == State::kSame) zswap_.load_same(run[0].word.payload, worker.page);
   for (; count < window; ++count) {
     Prepared& next = run[count];
@@ -101,10 +103,13 @@ Space::Outcome Space::resolve_run(PageIndex page, bool write, Prepared (&run)[Wo
       continue;
     }
     PageWord word = table_.peek(page + i);
-    store_word(page + i, i == 0 ? word_after_load(word) : PageWord::native(word.backoff(), 1));
+    store_resident(page + i, i == 0 ? word_after_load(word) : PageWord::native(word.backoff(), 1));
     if (done.word.state == State::kZswap) {
       add_to(stats.zswpin);
-      if (i == 0) add_to(stats.pgmajfault);
+      if (i == 0) {
+        add_to(stats.pgmajfault);
+        count_load(page, &memgroup::Account::zswpin);
+      }
     } else {
       add_to(stats.swpin_zero);
     }

@@ -137,7 +137,10 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
       std::min<std::uint64_t>(static_cast<std::uint64_t>(group_->limit()) / 32, mmu_->frame_count() / 2);
   bool enough_resting = frames_.owned_frames() >= rest_target;
   if (!urgent && !enough_resting) {
-    if (capture_next().pages > 0) return true;
+    if (std::uint32_t pages = capture_next().pages; pages > 0) {
+      shrink_pool(pages, worker);
+      return true;
+    }
   }
   if (swap::GroupId group = frames_.take_rested(sync::now_ns())) {
     Compressed compressed = compress_group(group, worker);
@@ -145,7 +148,10 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
     if (compressed.any || !compressed.all_back) return true;
   }
   Captured captured = capture_next();
-  if (captured.pages > 0) return true;
+  if (captured.pages > 0) {
+    if (!urgent) shrink_pool(captured.pages, worker);
+    return true;
+  }
   if (captured.interrupted) {
     drain_messages(worker);  // all servers may be reclaiming: nobody else would take it
     return true;
@@ -177,13 +183,14 @@ bool Space::release_spent() {
 }
 
 // Compresses what is left in a rested group.
-Space::Compressed Space::compress_group(swap::GroupId group, Worker& worker) {
+Space::Compressed Space::compress_group(swap::GroupId group, Worker& worker, memgroup::AccountId scope) {
   std::uint32_t refused = 0, before = frames_.owned_mask(group);
   bool keep_raw = takes_raw();
   for (std::uint32_t owned = frames_.owned_mask(group); owned != 0; owned &= owned - 1) {
     auto bit = static_cast<std::uint32_t>(std::countr_zero(owned));
     FrameId frame = group.first() + bit;
-    swap::Entry entry = frames_.owner(frame).entry;
+    swap::Owner entry = frames_.owner(frame).entry;
+    if (scope != memgroup::kProcess && !group_->accounts().within(entry.account, scope)) continue;
     swap::SlotWord slot{};
     if (!slots_.lock(entry, slot)) continue;  // put back or dropped meanwhile
     if (slot.state != State::kFrame || slot.payload != frame.value) {
@@ -199,14 +206,21 @@ Space::Compressed Space::compress_group(swap::GroupId group, Worker& worker) {
     }
     // What several pages share, or another page than the frame was of has now, can not go back there.
     PageWord owner = table_.get(frames_.owner(frame).page);
-    bool raw = keep_raw || slot.count > 1 || !owner.is_entry() || owner.entry() != entry;
+    bool unsettled = slot.count > 1 || !owner.is_entry() || owner.entry() != entry;
+    if (!unsettled && store_refused(entry.account)) {
+      slots_.unlock(entry);
+      refused |= 1u << bit;
+      add_to(group_->stats().pool_limit_hit);
+      continue;
+    }
+    bool raw = unsettled || (keep_raw && may_write_back(entry.account));
     switch (zswap_.store(worker.store, mmu_->frame_data(frame), entry, raw, &payload)) {
       case zswap::StoreResult::kCompressed:
-        frames_.disowned(frame);
+        disown_frame(frame);
         slots_.unlock(entry, State::kZswap, payload);
         break;
       case zswap::StoreResult::kSame:
-        frames_.disowned(frame);
+        disown_frame(frame);
         slots_.unlock(entry, State::kSame, payload);
         break;
       default:
@@ -226,6 +240,12 @@ Space::Compressed Space::compress_group(swap::GroupId group, Worker& worker) {
     frames_.rest(group, sync::now_ns());
   }
   return {after != before || before == 0, all_back};
+}
+
+// The bytes are elsewhere, or not needed; the slot is locked.
+void Space::disown_frame(FrameId frame) {
+  if (counted_) group_->accounts().charge_resident(frames_.owner(frame).entry.account, -1);
+  frames_.disowned(frame);
 }
 
 // All that rests now, and gives its memory back.

@@ -10,10 +10,12 @@ bool Space::init(MemorySource& source, os::Mmu& mmu, memgroup::Group& group, con
   group_ = &group;
   max_pool_percent_.store(options.max_pool_percent);
   accept_threshold_percent_.store(options.accept_threshold_percent);
+  counted_ = options.counted;
   constexpr std::size_t kMaxRegions = 1 << 17;
   sync::MutexLock lock(layout_);
   return table_.init(source, options.max_leaves) && regions_.init(source, kMaxRegions) &&
-         pinned_.init(source, kMaxRegions) && overtaken_.init(source, options.max_slots) &&
+         pinned_.init(source, kMaxRegions) && owners_.init(source, kMaxRegions) &&
+         group.accounts().init(source) && overtaken_.init(source, options.max_slots) &&
          moved_lately_.init(source, kMaxRegions) && left_lately_.init(source, kMaxRegions) &&
          gone_lately_.init(source, kMaxRegions) && kept_lately_.init(source, kMaxRegions) &&
          slots_.init(source, options.max_slots) && frames_.init(source, mmu.frame_count()) &&
@@ -78,6 +80,7 @@ void Space::forget(PageRange range) {
   drop_range(range, false);
   regions_.remove(range);
   pinned_.remove(range);
+  owners_.remove(range);
 }
 
 bool Space::release(PageRange range, Worker& worker) {
@@ -90,6 +93,7 @@ bool Space::release(PageRange range, Worker& worker) {
   mmu_->hide_from_fork(range, false);
   mmu_->unregister_range(range);
   drop_range(range, false);
+  owners_.remove(range);
   return true;
 }
 
@@ -138,6 +142,7 @@ void Space::store_word(PageIndex page, PageWord word) {
   if (at == nullptr) {
     // Hints may be lost; what says whose the bytes are may not.
     COLDPRESS_CHECK(!word.is_entry() && !word.is_zapped() && !word.is_poisoned());
+    forget_word(word);  // nobody is charged without it
     return;
   }
   at->store(word.raw(), sync::kRelease);

@@ -24,7 +24,7 @@
 // engine thread (handle_fault also in a signal handler), each thread with its own Worker.
 #pragma once
 
-#include <cstdint>
+#include <algorithm>
 
 #include "base/log.h"
 #include "memgroup/group.h"
@@ -34,65 +34,13 @@
 #include "swap/slot_table.h"
 #include "sync/mutex.h"
 #include "vm/overtaken.h"
+#include "vm/owner_map.h"
 #include "vm/page_table.h"
 #include "vm/region_map.h"
+#include "vm/surroundings.h"
 #include "zswap/zswap.h"
 
 namespace coldpress::vm {
-
-// What one engine thread works with. One user at a time.
-struct Worker {
-  zswap::Worker store;
-  // Most pages that one fault brings.
-  static constexpr std::uint32_t kMaxRun = 16;
-  std::byte* page = nullptr;  // a buffer for loads, kMaxRun pages
-  std::byte* io = nullptr;    // swap::DeviceStore::kReadBytes, aligned to a block
-  bool devices = false;       // its thread has the descriptors of the swap devices
-  // Faults taken on the way to a layout message (the kernel hands out faults first), to be served by whoever
-  // called into the engine, when it is done. Room for as many as a process has threads.
-  static constexpr std::size_t kMaxPending = 1 << 15;
-  std::uint64_t* pending = nullptr;  // page << 1 | write
-  std::size_t pending_count = 0;
-  bool background = false;  // it comes back soon, so it need not be patient
-
-  void put_aside(PageIndex page_index, bool write) {
-    COLDPRESS_CHECK(pending_count < kMaxPending);
-    pending[pending_count++] = page_index.value << 1 | (write ? 1 : 0);
-  }
-};
-
-// What kFork messages are handed to. Called with the layout mutex held: nothing moves meanwhile. Not `calm`:
-// other threads were changing the layout at the same time, and the page words may not describe the child's
-// layout; then only populate_child() makes the child whole.
-class ForkHandler {
- public:
-  virtual void on_fork(int child, bool calm, Worker& worker) = 0;
-
- protected:
-  ~ForkHandler() = default;
-};
-
-// Asked between units of reclaim: brings the group's usage up to date. false: stop reclaiming now.
-class UsageSource {
- public:
-  virtual bool keep_going() = 0;
-  // Usage is above the high mark: background reclaim should run. Called from fault service; cheap.
-  virtual void pressure() = 0;
-  // More swap is needed than there is: the offered device is to be made. By an engine thread.
-  virtual void make_swap() {}
-
- protected:
-  ~UsageSource() = default;
-};
-
-struct SpaceOptions {
-  std::uint64_t pool_bytes = 0;  // at most, for compressed pages
-  std::uint64_t max_slots = 0;   // at most so many pages out
-  std::uint64_t max_leaves = 0;  // at most so many 2 MiB ranges with page words
-  // Of the limit, for the pool, where there is a swap device; and where writeback stops again, of that.
-  std::uint32_t max_pool_percent = 50;
-  std::uint32_t accept_threshold_percent = 90;
-};
 
 class Space {
  public:
@@ -121,7 +69,7 @@ class Space {
   // Serves a fault: returns when the page is there, or gone. false: it is on a device that this worker can
   // not read; another must serve it.
   bool handle_fault(PageIndex page, bool write, Worker& worker) EXCLUDES(layout_);
-  // Serves what was put aside. Every thread that calls into the engine does this last.
+  // Serves what was put aside: what every thread that calls into the engine does last.
   void handle_pending(Worker& worker) EXCLUDES(layout_);
 
   // --- reclaim (reclaim.cc)
@@ -137,14 +85,21 @@ class Space {
   std::size_t take_shared(PageRange (&ranges)[kMaxShared]) EXCLUDES(layout_);
   // The next turn of the hand takes the range's pages, whatever it has learnt of them.
   void make_old(PageRange range) EXCLUDES(layout_);
-  // Captures what it can of the range, compresses it. Returns the pages that left.
+  // Captures what it can of the range, compresses it: returns the pages that left. And brings them back.
   std::uint64_t page_out(PageRange range, Worker& worker) EXCLUDES(layout_);
-  // Brings the range's pages back.
   bool page_in(PageRange range, Worker& worker) EXCLUDES(layout_);
-  // Nothing is taken out now: a fork is being prepared.
-  bool paused() const { return paused_.load(); }
+  bool paused() const { return paused_.load(); }  // a fork is being prepared: nothing is taken out
   // Keeps reclaim from the range's pages, or lets it again. Pages that are out are brought in first.
   void set_pinned(PageRange range, bool pinned) EXCLUDES(layout_);
+
+  // --- memory groups (groups.cc); where usage is counted
+  // The range's pages are charged to the account from now on. false: the table is full.
+  bool give_to(PageRange range, memgroup::AccountId account) EXCLUDES(layout_);
+  // What belongs to it belongs to the one above it.
+  void close_group(memgroup::AccountId account) EXCLUDES(layout_);
+  // As reclaim_to(), of one group's pages; for all, in the background.
+  bool reclaim_group(memgroup::AccountId account, std::int64_t target, Worker& worker) EXCLUDES(layout_);
+  void watch_groups(Worker& worker) EXCLUDES(layout_);
 
   // --- clones (clone.cc)
   // Gives the range that begins at `to`, adopted and never touched, the content that `from` has, page by
@@ -164,24 +119,32 @@ class Space {
   void set_recompress_share(std::uint32_t percent) { recompress_percent_.store(percent, sync::kRelaxed); }
 
   // --- swap devices (writeback.cc)
-  // An area of swap, for as long as it is not swapped off: swap::DeviceStore::add_area().
   swap::DeviceStore& devices() { return devices_; }
+  // Bytes in the pool, and pages on devices, at most.
+  void set_zswap_max(std::int64_t bytes) { zswap_max_bytes_.store(std::min(bytes, memgroup::kNoLimit / 2)); }
+  void set_swap_max(std::uint64_t pages) { swap_max_pages_.store(pages, sync::kRelaxed); }
   void set_pool_share(std::uint32_t percent) { max_pool_percent_.store(percent, sync::kRelaxed); }
+  void set_shrinker(bool enabled) { shrinker_.store(enabled, sync::kRelaxed); }
+  // Objects of the account that the shrinker would take in a turn.
+  std::uint64_t shrinkable(memgroup::AccountId account);
   void set_writeback(bool enabled) { writeback_enabled_.store(enabled, sync::kRelaxed); }
   // Whether what does not compress can go anywhere.
   bool takes_raw() const {
-    return writeback_enabled_.load(sync::kRelaxed) &&
+    return writeback_enabled_.load(sync::kRelaxed) && !swap_full() &&
            (devices_.has_room() || swap_offered_.load(sync::kRelaxed));
   }
+  bool swap_full() const { return devices_.records() >= swap_max_pages_.load(sync::kRelaxed); }
   // A device can be made when one is needed (UsageSource::make_swap()).
   void offer_swap(bool offered) { swap_offered_.store(offered); }
   bool has_swap() const {
     return writeback_enabled_.load(sync::kRelaxed) &&
            (devices_.in_use() || swap_offered_.load(sync::kRelaxed));
   }
-  // Moves the oldest compressed pages on, as far as `need` asks. false: there was nothing to do.
-  enum class WritebackNeed { kBackground, kSoon, kLastResort };
-  bool write_back(WritebackNeed need, Worker& worker) EXCLUDES(layout_);
+  // Moves the oldest compressed pages on, of the account and those below it, as far as `need` asks. false:
+  // there was nothing to do.
+  enum class WritebackNeed { kBackground, kSoon, kShrink, kLastResort };
+  bool write_back(WritebackNeed need, Worker& worker, memgroup::AccountId account = memgroup::kProcess)
+      EXCLUDES(layout_);
   // Waits, at most so long, until no write is under way. false: one still is.
   bool finish_writes(std::int64_t wait_ns) EXCLUDES(layout_);
   bool finish_writes_to(std::size_t area, std::int64_t wait_ns) EXCLUDES(layout_);
@@ -200,7 +163,7 @@ class Space {
   // In a child that takes over the tables of its parent, before anything else: pages that the parent has
   // filled for it are its own now, and their entries are dropped.
   void drop_filled() EXCLUDES(layout_);
-  // For forks without a fork event: brings everything back and keeps reclaim off, until the end of the fork.
+  // For forks without a fork event: brings everything back, and keeps reclaim off until the fork's end.
   void prepare_unseen_fork(Worker& worker) EXCLUDES(layout_);
   void end_unseen_fork() EXCLUDES(layout_);
 
@@ -211,6 +174,8 @@ class Space {
   // the space; else it may name what is being changed.
   Text accounts() EXCLUDES(layout_);
   void update_gauges() EXCLUDES(layout_);
+  // What is in the group's usage that is none of this space's pages: where usage is counted.
+  void charge_uncounted(std::int64_t pages);
   sync::Mutex& layout_mutex() COLDPRESS_ANNOTATE(lock_returned(layout_)) { return layout_; }
   zswap::Zswap& zswap() { return zswap_; }
   swap::FramePool& frames() { return frames_; }
@@ -218,6 +183,7 @@ class Space {
 
  private:
   bool any_registered(PageRange range);
+  Text group_accounts() REQUIRES(layout_);
   Adopted try_adopt(PageRange range) REQUIRES(layout_);
 
   enum class Outcome { kDone, kAgain, kChanging, kSlotBusy, kNoMemory, kGone };
@@ -238,8 +204,8 @@ class Space {
   sync::Atomic<std::uint64_t>& expected_at(PageIndex page);
   std::uint32_t window_at(PageIndex page);
   void expect(PageIndex next, std::uint32_t window);
-  std::uint32_t prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun], Worker& worker)
-      EXCLUDES(layout_);
+  std::uint32_t prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun], std::int64_t room,
+                            Worker& worker) EXCLUDES(layout_);
   Outcome resolve_run(PageIndex page, bool write, Prepared (&run)[Worker::kMaxRun], std::uint32_t count,
                       Worker& worker) REQUIRES(layout_);
   Outcome resolve(PageIndex page, bool write, Prepared& prepared, Worker& worker) REQUIRES(layout_);
@@ -264,7 +230,9 @@ class Space {
   bool speaks_of_newcomer(const Overtaken::Found& old, PageRange& part, PageIndex to) REQUIRES(layout_);
   bool newcomer_left(PageRange& part) REQUIRES(layout_);
   bool newcomer_moved(PageRange from, PageRange part, PageIndex to) REQUIRES(layout_);
+  void move_owners(PageRange from, PageIndex to) REQUIRES(layout_);
   void set_aside(PageRange range) REQUIRES(layout_);
+  void keep_or_forget(PageIndex page, PageWord word) REQUIRES(layout_);
   void forget_part(PageRange range) REQUIRES(layout_);
   void forget_gone(PageRange range) REQUIRES(layout_);
   template <typename Receive>
@@ -291,12 +259,16 @@ class Space {
 
   // writeback.cc
   bool pool_is_full();
-  bool pack() REQUIRES(devices_.writer());
+  std::int64_t zswap_max_left() const;
+  bool pack(memgroup::AccountId scope) REQUIRES(devices_.writer());
+  bool next_victim(memgroup::AccountId scope, zswap::Zswap::Victim* victim) REQUIRES(devices_.writer());
   bool settle_writes(std::int64_t wait_ns) REQUIRES(devices_.writer());
   void settle(const swap::Move& move, bool written);
   void write_failed();
+  void shrink_pool(std::uint32_t captured, Worker& worker) EXCLUDES(layout_);
   Loaded load_from_device(std::uint32_t record, bool many, Worker& worker);
-  SwapOff take_back(std::uint32_t record, swap::Entry owner, Worker& worker);
+  SwapOff take_back(std::uint32_t record, swap::Owner owner, Worker& worker);
+  void drop_move(const swap::Move& move);
 
   void recompress_one(const zswap::Zswap::Victim& found, Worker& worker);
 
@@ -314,13 +286,30 @@ class Space {
     bool any = false;       // frames have left
     bool all_back = false;  // no layout message kept a page from its way back
   };
-  Compressed compress_group(swap::GroupId group, Worker& worker) EXCLUDES(layout_);
+  // `scope`: whose frames; others stay.
+  Compressed compress_group(swap::GroupId group, Worker& worker,
+                            memgroup::AccountId scope = memgroup::kProcess) EXCLUDES(layout_);
   void compress_rested(Worker& worker) EXCLUDES(layout_);
   bool give_back(FrameId frame, swap::FrameOwner owner) EXCLUDES(layout_);
   bool release_spent();
   bool compact_pool();
   void note_shared(PageRange range) REQUIRES(layout_);
   void leave_alone(PageIndex page, PageWord for_now) REQUIRES(layout_);
+  void disown_frame(FrameId frame);
+
+  // groups.cc
+  memgroup::AccountId account_of(PageIndex page) EXCLUDES(layout_);
+  void store_resident(PageIndex page, PageWord hints) REQUIRES(layout_);
+  void forget_word(PageWord word) REQUIRES(layout_);
+  void forget_payer(PageWord word) REQUIRES(layout_);
+  void forget_absent(PageRange range) REQUIRES(layout_);
+  void count_load(PageIndex page, sync::Atomic<std::uint64_t> memgroup::Account::*kind) REQUIRES(layout_);
+  bool may_write_back(memgroup::AccountId account) const;
+  bool store_refused(memgroup::AccountId account) const;
+  void make_room_within(memgroup::AccountId account, Worker& worker) EXCLUDES(layout_);
+  bool reclaim_group_step(memgroup::AccountId account, Worker& worker) EXCLUDES(layout_);
+  Captured capture_of(memgroup::AccountId account) EXCLUDES(layout_);
+
   void store_word(PageIndex page, PageWord word) REQUIRES(layout_);
   std::uint32_t shadow_now() const;
   void limit_missed();
@@ -336,6 +325,9 @@ class Space {
   PageTable table_;
   RegionMap regions_ GUARDED_BY(layout_);
   RegionMap pinned_ GUARDED_BY(layout_);
+  OwnerMap owners_ GUARDED_BY(layout_);
+  bool counted_ = false;
+  sync::Atomic<std::int64_t> uncounted_{0};
   swap::SlotTable slots_;
   swap::FramePool frames_;
   zswap::Zswap zswap_;
@@ -343,6 +335,13 @@ class Space {
   sync::Atomic<std::uint32_t> max_pool_percent_{0};
   sync::Atomic<std::uint32_t> accept_threshold_percent_{0};
   sync::Atomic<bool> pool_full_{false};
+  sync::Atomic<std::int64_t> zswap_max_bytes_{memgroup::kNoLimit / 2};
+  sync::Atomic<std::uint64_t> swap_max_pages_{memgroup::kNoLimit};
+  sync::Atomic<bool> shrinker_{false};
+  sync::Atomic<std::uint64_t> shrink_credit_{0};  // what is to go
+  sync::Atomic<std::uint32_t> device_loads_[memgroup::kMaxAccounts] = {};
+  memgroup::AccountId victims_of_ GUARDED_BY(devices_.writer()) = 0;  // whose turn it is
+  std::uint32_t victims_left_ GUARDED_BY(devices_.writer()) = 0;
   sync::Atomic<bool> swap_offered_{false};
   sync::Atomic<std::uint32_t> recompress_percent_{20};
   // recompress_some()'s own
@@ -377,6 +376,7 @@ class Space {
 
   sync::Mutex scan_mutex_;  // before the layout mutex
   PageIndex hand_ GUARDED_BY(scan_mutex_);
+  PageIndex group_hands_[memgroup::kMaxAccounts] GUARDED_BY(scan_mutex_);
   struct FillHint {
     PageIndex next;
     std::uint32_t window = 1;

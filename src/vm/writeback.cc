@@ -11,7 +11,8 @@
 // Cleaning of segments goes the same way, from the device to the device.
 //
 // When: the pool has outgrown its share of the limit (max_pool_percent), until it is back at the accept
-// threshold; and, whatever its size, when the limit can not be held otherwise. One thread at a time is the
+// threshold; as the shrinker has it (shrinker.cc); and, whatever its size, when the limit can not be held
+// otherwise. One thread at a time is the
 // writer; writes are under way while it goes on, and only a fault that found no memory waits for one.
 #include <algorithm>
 
@@ -33,6 +34,7 @@ constexpr std::uint64_t kMostVictims = 4096;  // looked at for one segment
 
 // With hysteresis, as zswap's: what is under way counts as gone.
 bool Space::pool_is_full() {
+  if (zswap_max_left() < 0) return true;
   auto limit = static_cast<std::uint64_t>(group_->limit());
   // Raw pages save nothing in the pool: they are on their way through it.
   std::uint64_t most = zswap_.enabled() ? limit * max_pool_percent_.load(sync::kRelaxed) / 100 : 0;
@@ -49,7 +51,13 @@ bool Space::pool_is_full() {
   return pool_full_.load(sync::kRelaxed);
 }
 
-bool Space::write_back(WritebackNeed need, Worker& worker) {
+// Bytes until the pool holds what it may, without what is under way.
+std::int64_t Space::zswap_max_left() const {
+  return zswap_max_bytes_.load(sync::kRelaxed) + static_cast<std::int64_t>(devices_.leaving_bytes()) -
+         static_cast<std::int64_t>(group_->stats().stored_bytes.load(sync::kRelaxed));
+}
+
+bool Space::write_back(WritebackNeed need, Worker& worker, memgroup::AccountId account) {
   if (!worker.devices) return false;
   // What is written while a fork waits for the gate the child would not know of.
   if (usage_source_ != nullptr && !usage_source_->keep_going()) return false;
@@ -65,9 +73,10 @@ bool Space::write_back(WritebackNeed need, Worker& worker) {
   while (settle_writes(0)) {
   }
   bool progress = false;
-  if (has_swap() && (need == WritebackNeed::kLastResort || pool_is_full())) {
+  bool full = account == memgroup::kProcess ? pool_is_full() : group_->accounts().zswap_full(account);
+  if (has_swap() && !swap_full() && (need >= WritebackNeed::kShrink || full)) {
     writing_.store(true, sync::kRelaxed);
-    progress = pack();
+    progress = pack(account);
     writing_.store(false, sync::kRelaxed);
   }
   if (!progress && need == WritebackNeed::kLastResort) settle_writes(kPatienceNs);
@@ -91,14 +100,32 @@ void Space::tidy_devices(Worker& worker) {
   devices_.writer().unlock();
 }
 
+// The next entry to go, of the accounts in `scope` that may write back: a few of each in turn.
+bool Space::next_victim(memgroup::AccountId scope, zswap::Zswap::Victim* victim) {
+  constexpr std::uint32_t kOfEach = 32;
+  const memgroup::Accounts& accounts = group_->accounts();
+  if (!accounts.any()) return zswap_.next_victim(victim);
+  for (std::size_t looked_at = 0; looked_at <= accounts.end(); ++looked_at) {
+    bool good =
+        zswap_.listed(victims_of_) > 0 && accounts.within(victims_of_, scope) && may_write_back(victims_of_);
+    if (good && victims_left_ > 0) {
+      --victims_left_;
+      if (zswap_.next_victim(victim, victims_of_)) return true;
+    }
+    victims_of_ = static_cast<memgroup::AccountId>(victims_of_ + 1u < accounts.end() ? victims_of_ + 1 : 0);
+    victims_left_ = kOfEach;
+  }
+  return false;
+}
+
 // Packs the oldest entries into one segment. false: no room, or nothing to pack.
-bool Space::pack() {
+bool Space::pack(memgroup::AccountId scope) {
   if (!devices_.begin()) return false;
   std::uint32_t packed = 0;
   std::uint64_t most = std::min(kMostVictims, zswap_.pool().stats().objects);  // each once
   for (std::uint64_t looked_at = 0; looked_at < most; ++looked_at) {
     zswap::Zswap::Victim victim;
-    if (!zswap_.next_victim(&victim)) break;
+    if (swap_full() || !next_victim(scope, &victim)) break;
     swap::SlotWord slot{};
     bool touched = sync::is_mutant(sync::Mutant::kTouchBeforeLock) && zswap_.begin_writing(victim.entry);
     if (slots_.try_lock(victim.owner, slot) != swap::SlotTable::TryLock::kLocked) {
@@ -116,6 +143,7 @@ bool Space::pack() {
       });
       if (fits) {
         ++packed;
+        group_->accounts().charge_swapped(victim.owner.account, 1);
       } else {
         zswap_.end_writing(victim.entry);
       }
@@ -166,6 +194,7 @@ void Space::settle(const swap::Move& move, bool written) {
       if (move.from == State::kZswap) {
         zswap_.drop(move.payload);
         add_to(stats.zswpwb);
+        group_->accounts().count(move.owner.account, &memgroup::Account::zswpwb);
         add_to(stats.written_back_pages);
         add_to(stats.pswpout);
       } else {
@@ -179,7 +208,13 @@ void Space::settle(const swap::Move& move, bool written) {
   } else {
     sync::mark("writeback: the page has gone during the write");
   }
-  devices_.drop(move.record);
+  drop_move(move);
+}
+
+// What was written is not wanted there.
+void Space::drop_move(const swap::Move& move) {
+  memgroup::AccountId payer = devices_.drop(move.record);
+  if (move.from == State::kZswap) group_->accounts().charge_swapped(payer, -1);
 }
 
 void Space::write_failed() {
@@ -212,7 +247,7 @@ void Space::inherit_devices() {
       if (slot.state == State::kZswap && slot.payload == move.payload) zswap_.end_writing(move.payload);
       slots_.unlock(move.owner);
     }
-    devices_.drop(move.record);
+    drop_move(move);
   });
 }
 
@@ -225,7 +260,7 @@ Space::SwapOff Space::swap_off(std::size_t area, bool goes_on, Worker& worker) {
   // What is on its way there arrives first, or nobody would look for it.
   SwapOff result = goes_on || finish_writes_to(area, 50 * kPatienceNs) ? SwapOff::kDone : SwapOff::kBusy;
   std::int64_t until = sync::now_ns() + kSliceNs;
-  swap::Entry owner;
+  swap::Owner owner;
   for (std::uint32_t record = 0;
        result == SwapOff::kDone && (record = devices_.next_record(area, record, &owner)) != 0;) {
     bool room = group_->usage() < group_->limit() ||
@@ -254,7 +289,7 @@ Space::SwapOff Space::swap_off(std::size_t area, bool goes_on, Worker& worker) {
 }
 
 // Moves one object from a device into the pool, compressed as it is.
-Space::SwapOff Space::take_back(std::uint32_t record, swap::Entry owner, Worker& worker) {
+Space::SwapOff Space::take_back(std::uint32_t record, swap::Owner owner, Worker& worker) {
   swap::SlotWord slot{};
   if (!slots_.lock(owner, slot)) return SwapOff::kDone;
   if (slot.state != State::kDevice || slot.payload != record) {
@@ -274,7 +309,7 @@ Space::SwapOff Space::take_back(std::uint32_t record, swap::Entry owner, Worker&
     return result;
   }
   slots_.unlock(owner, State::kZswap, entry);
-  devices_.drop(record);
+  group_->accounts().charge_swapped(devices_.drop(record), -1);
   add_to(group_->stats().pswpin);
   return SwapOff::kDone;
 }

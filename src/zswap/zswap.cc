@@ -65,35 +65,39 @@ std::uint32_t Zswap::add_entry(const Entry& filled) {
     entry_end_.store(entry + 1, sync::kRelaxed);
   }
   entries_[entry] = filled;
+  lists_[filled.account].count.fetch_add(1, sync::kRelaxed);
   push_young(entry);
   return entry;
 }
 
 void Zswap::push_young(std::uint32_t entry) {
   Entry& e = entries_[entry];
+  List& list = lists_[e.account];
   e.next = 0;
-  e.previous = youngest_;
-  (youngest_ != 0 ? entries_[youngest_].next : oldest_) = entry;
-  youngest_ = entry;
+  e.previous = list.youngest;
+  (list.youngest != 0 ? entries_[list.youngest].next : list.oldest) = entry;
+  list.youngest = entry;
 }
 
 void Zswap::unlink(std::uint32_t entry) {
   const Entry& e = entries_[entry];
-  (e.previous != 0 ? entries_[e.previous].next : oldest_) = e.next;
-  (e.next != 0 ? entries_[e.next].previous : youngest_) = e.previous;
+  List& list = lists_[e.account];
+  (e.previous != 0 ? entries_[e.previous].next : list.oldest) = e.next;
+  (e.next != 0 ? entries_[e.next].previous : list.youngest) = e.previous;
 }
 
-bool Zswap::next_victim(Victim* victim) {
+bool Zswap::next_victim(Victim* victim, memgroup::AccountId account) {
   sync::MutexLock lock(mutex_);
   // An entry is stored with its second chance; the second time around nobody has one left.
-  for (int passes = 0; oldest_ != 0; ++passes) {
-    std::uint32_t entry = oldest_;
+  const List& list = lists_[account];
+  for (int passes = 0; list.oldest != 0; ++passes) {
+    std::uint32_t entry = list.oldest;
     Entry& e = entries_[entry];
     unlink(entry);
     push_young(entry);
     constexpr int kMostPasses = 64;  // of what others wait for the mutex
     if (std::exchange(e.referenced, false) && passes < kMostPasses) continue;
-    *victim = {entry, {e.slot, e.generation}};
+    *victim = {entry, swap::Owner::of({e.slot, e.generation}, account)};
     if (sync::is_mutant(sync::Mutant::kIsolateVictim)) unlink(entry);
     return true;
   }
@@ -102,15 +106,18 @@ bool Zswap::next_victim(Victim* victim) {
 
 void Zswap::validate() {
   sync::MutexLock lock(mutex_);
-  std::uint32_t listed = 0, live = 0, previous = 0;
-  for (std::uint32_t entry = oldest_; entry != 0; entry = entries_[entry].next) {
-    const Entry& e = entries_[entry];
-    COLDPRESS_CHECK(e.previous == previous && e.length != 0 && !e.writing);
-    previous = entry;
-    ++listed;
-    COLDPRESS_CHECK(listed <= entry_end_.load(sync::kRelaxed));
+  std::uint32_t listed = 0, live = 0;
+  for (const List& list : lists_) {
+    std::uint32_t previous = 0, before = listed;
+    for (std::uint32_t entry = list.oldest; entry != 0; entry = entries_[entry].next) {
+      const Entry& e = entries_[entry];
+      COLDPRESS_CHECK(e.previous == previous && e.length != 0 && !e.writing && &lists_[e.account] == &list);
+      previous = entry;
+      ++listed;
+      COLDPRESS_CHECK(listed <= entry_end_.load(sync::kRelaxed));
+    }
+    COLDPRESS_CHECK(previous == list.youngest && listed - before == list.count.load());
   }
-  COLDPRESS_CHECK(previous == youngest_);
   for (std::uint32_t entry = 1; entry < entry_end_.load(sync::kRelaxed); ++entry) {
     live += entries_[entry].length != 0 ? 1 : 0;
   }
@@ -123,7 +130,7 @@ std::size_t Zswap::list(std::uint32_t entry, std::span<Victim> found) {
   std::uint32_t end = entry_end_.load(sync::kRelaxed);
   while (++entry < end && count < found.size()) {
     const Entry& e = entries_[entry];
-    if (e.length != 0) found[count++] = {entry, {e.slot, e.generation}};
+    if (e.length != 0) found[count++] = {entry, swap::Owner::of({e.slot, e.generation}, e.account)};
   }
   return count;
 }
@@ -132,8 +139,8 @@ std::size_t Zswap::recompress(Worker& worker, std::byte* page, std::uint32_t ent
   constexpr std::size_t kWorthPercent = 85;
   Entry& e = entries_[entry];
   if (e.age == kTried || e.writing || e.codec == codec::Kind::kZstd) return 0;
-  if (e.age++ == 0) return 0;
-  e.age = kTried;
+  e.age = e.age == 0 ? 1 : kTried;
+  if (e.age == 1) return 0;
   // What is damaged is found out, and told, by whoever needs the page.
   if (load(worker, entry, page) != LoadResult::kLoaded) return 0;
   std::size_t before = e.length;
@@ -146,6 +153,8 @@ std::size_t Zswap::recompress(Worker& worker, std::byte* page, std::uint32_t ent
   std::memcpy(zspool::Pinned(pool_, handle).data(), worker.buffer, length);
   group_->uncharge(pool_.free(e.handle, before));
   take_from(group_->stats().stored_bytes, before - length);
+  group_->accounts().charge_stored(e.account, 0,
+                                   static_cast<std::int64_t>(length) - static_cast<std::int64_t>(before));
   sync::MutexLock lock(mutex_);
   e.handle = handle;
   e.length = static_cast<std::uint16_t>(length);
@@ -153,7 +162,7 @@ std::size_t Zswap::recompress(Worker& worker, std::byte* page, std::uint32_t ent
   return before - length;
 }
 
-StoreResult Zswap::store(Worker& worker, const std::byte* page, swap::Entry owner, bool keep_raw,
+StoreResult Zswap::store(Worker& worker, const std::byte* page, swap::Owner owner, bool keep_raw,
                          std::uint32_t* payload) {
   memgroup::Stats& stats = group_->stats();
   if (auto word = codec::same_filled(page); word && pattern_index(*word, payload)) {
@@ -180,10 +189,11 @@ StoreResult Zswap::store(Worker& worker, const std::byte* page, swap::Entry owne
   content.checksum = codec::page_checksum(page);
   if (!put(content, owner, payload)) return StoreResult::kNoMemory;
   add_to(stats.zswpout);
+  group_->accounts().count(owner.account, &memgroup::Account::zswpout);
   return StoreResult::kCompressed;
 }
 
-bool Zswap::put(const swap::Content& content, swap::Entry owner, std::uint32_t* entry) {
+bool Zswap::put(const swap::Content& content, swap::Owner owner, std::uint32_t* entry) {
   memgroup::Stats& stats = group_->stats();
   std::uint32_t grown_pages = 0;
   zspool::Handle handle = pool_.allocate(content.length, &grown_pages);
@@ -197,17 +207,16 @@ bool Zswap::put(const swap::Content& content, swap::Entry owner, std::uint32_t* 
     } else {
       std::memcpy(zspool::Pinned(pool_, handle).data(), content.data, content.length);
     }
-    *entry = add_entry({.handle = handle,
-                        .checksum = content.checksum,
-                        .slot = owner.slot,
-                        .generation = owner.generation,
-                        .length = content.length,
-                        .codec = static_cast<codec::Kind>(content.codec),
-                        .writing = false,
-                        .age = 0,
-                        .referenced = true,
-                        .next = 0,
-                        .previous = 0});
+    Entry filled{};
+    filled.handle = handle;
+    filled.checksum = content.checksum;
+    filled.slot = owner.slot;
+    filled.generation = owner.generation;
+    filled.length = content.length;
+    filled.codec = static_cast<codec::Kind>(content.codec);
+    filled.account = owner.account;
+    filled.referenced = true;
+    *entry = add_entry(filled);
   }
   if (!handle || *entry == 0) {
     if (handle) group_->uncharge(pool_.free(handle, content.length));
@@ -216,6 +225,7 @@ bool Zswap::put(const swap::Content& content, swap::Entry owner, std::uint32_t* 
   }
   add_to(stats.stored_pages);
   add_to(stats.stored_bytes, content.length);
+  group_->accounts().charge_stored(owner.account, 1, content.length);
   return true;
 }
 
@@ -237,7 +247,9 @@ void Zswap::drop(std::uint32_t entry) {
   group_->uncharge(pool_.free(e.handle, length));
   take_from(group_->stats().stored_pages);
   take_from(group_->stats().stored_bytes, length);
+  group_->accounts().charge_stored(e.account, -1, -static_cast<std::int64_t>(length));
   sync::MutexLock lock(mutex_);
+  lists_[e.account].count.fetch_sub(1, sync::kRelaxed);
   unlink(entry);
   e.length = 0;
   e.handle.value = free_entry_;

@@ -4,9 +4,10 @@
 // brings them back and verifies them. Who owns the bytes is said by the slot word, not here: a caller holds
 // the slot's lock around every call that names its entry or pattern.
 //
-// The LRU. An entry is on the list from store() to drop(). Whoever looks for victims never takes one off: it
-// goes to the young end, and what is known of it is copied (next_victim()). By the time its slot is locked it
-// may be gone, its number given to another page; slot, generation and payload tell (vm/writeback.cc).
+// The LRU, one for each account. An entry is on its list from store() to drop(). Whoever looks for victims
+// never takes one off: it goes to the young end, and what is known of it is copied (next_victim()). By the
+// time its slot is locked it may be gone, its number given to another page; slot, generation and payload tell
+// (vm/writeback.cc).
 //
 // Invariants
 //  1. An entry's bytes are complete before store() returns it.
@@ -55,10 +56,10 @@ class Zswap {
 
   // `keep_raw`: what does not compress, or may not be, is stored as it is, to go to a device when its turn
   // comes.
-  StoreResult store(Worker& worker, const std::byte* page, swap::Entry owner, bool keep_raw,
+  StoreResult store(Worker& worker, const std::byte* page, swap::Owner owner, bool keep_raw,
                     std::uint32_t* payload);
   // Takes what was compressed before. false: no memory.
-  bool put(const swap::Content& content, swap::Entry owner, std::uint32_t* entry);
+  bool put(const swap::Content& content, swap::Owner owner, std::uint32_t* entry);
   LoadResult load(Worker& worker, std::uint32_t entry, std::byte* page);
   // Content that is not, or not any more, in the pool.
   LoadResult unpack(Worker& worker, const swap::Content& content, std::byte* page);
@@ -78,11 +79,15 @@ class Zswap {
 
   struct Victim {
     std::uint32_t entry;
-    swap::Entry owner;
+    swap::Owner owner;
   };
-  // The oldest entry, given its second chance, or next in turn for the device; it becomes the youngest.
-  // false: there are no entries.
-  bool next_victim(Victim* victim);
+  // The account's oldest entry, given its second chance, or next in turn for the device; it becomes the
+  // youngest. false: there are no entries.
+  bool next_victim(Victim* victim, memgroup::AccountId account = memgroup::kProcess);
+  // Entries of the account; a hint.
+  std::uint32_t listed(memgroup::AccountId account) const {
+    return lists_[account].count.load(sync::kRelaxed);
+  }
   // Calls use(content) with the bytes of an entry, which stay in place meanwhile.
   template <typename Use>
   auto with_content(std::uint32_t entry, Use use) {
@@ -93,6 +98,15 @@ class Zswap {
   // Live entries after `entry` (0: from the first), in no order that means anything. Fewer than there is room
   // for: there are no more.
   std::size_t list(std::uint32_t entry, std::span<Victim> found);
+  // Calls visit(account, bytes) for each entry.
+  template <typename Visit>
+  void for_each(Visit visit) {
+    sync::MutexLock lock(mutex_);
+    for (std::uint32_t entry = 1; entry < entry_end_.load(sync::kRelaxed); ++entry) {
+      const Entry& e = entries_[entry];
+      if (e.length != 0) visit(e.account, e.length);
+    }
+  }
   // Packs an entry harder if it was met here before and that was not tried yet. `page`: a page of scratch
   // memory. Returns the bytes saved; 0: it stays as it is.
   std::size_t recompress(Worker& worker, std::byte* page, std::uint32_t entry);
@@ -117,15 +131,21 @@ class Zswap {
     SlotIndex slot;  // whose it is
     std::uint16_t generation;
     std::uint16_t length;
-    codec::Kind codec;
-    bool writing;                  // by the slot's lock
-    std::uint8_t age;              // by the slot's lock; kTried: recompress() has had it
+    codec::Kind codec : 4;
+    std::uint8_t age : 4;          // kTried: recompress() has had it
+    bool writing;                  // by the slot's lock, as all above
+    memgroup::AccountId account;   // while it is an entry
     bool referenced;               // by mutex_, as the rest
-    std::uint32_t next, previous;  // younger, older
+    std::uint32_t next, previous;  // of the account: younger, older
   };
   static_assert(sizeof(Entry) == 28);
   static constexpr std::uint32_t kPatterns = 4096;
-  static constexpr std::uint8_t kTried = 255;
+  static constexpr std::uint8_t kTried = 15;
+
+  struct List {
+    std::uint32_t oldest = 0, youngest = 0;
+    sync::Atomic<std::uint32_t> count{0};
+  };
 
   bool pattern_index(std::uint64_t word, std::uint32_t* index);
   std::uint32_t add_entry(const Entry& filled);
@@ -141,8 +161,7 @@ class Zswap {
   ReservedArray<std::uint64_t> patterns_;  // never shrinks; [0] is zero
   sync::Mutex mutex_;
   std::uint32_t free_entry_ GUARDED_BY(mutex_) = 0;
-  std::uint32_t oldest_ GUARDED_BY(mutex_) = 0;
-  std::uint32_t youngest_ GUARDED_BY(mutex_) = 0;
+  List lists_[memgroup::kMaxAccounts];  // by account; but for the counts, guarded by mutex_
   sync::Atomic<std::uint32_t> entry_end_{1};
   sync::Atomic<std::uint32_t> pattern_end_{1};
 };

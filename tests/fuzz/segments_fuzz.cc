@@ -48,7 +48,7 @@ class Log {
       auto fill = static_cast<std::uint8_t>(next_id_);
       for (std::size_t at = 0; at < bytes.size(); ++at) bytes[at] = static_cast<std::byte>(fill + at);
       Content content{bytes.data(), static_cast<std::uint16_t>(bytes.size()), 1, next_id_};
-      Move move{{{next_id_}, 1}, State::kZswap, next_id_, 0};
+      Move move{coldpress::swap::Entry{{next_id_}, 1}, State::kZswap, next_id_, 0};
       if (!store_.add(move, content)) {
         store_.submit();
         open = store_.begin();

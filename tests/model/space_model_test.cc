@@ -41,6 +41,7 @@ WorldOptions options_for(std::uint64_t seed) {
   if (random.one_in(2)) options.interference.shorten = 3;
   if (random.one_in(3)) options.pages = 100 + random.below(400);
   if (random.one_in(2)) options.device_bytes = (std::uint64_t{1} << 20) * (2 + random.below(8));
+  options.counted = random.one_in(3);
   options.trace = std::getenv("COLDPRESS_MODEL_TRACE") != nullptr;
   options.late_forks = std::getenv("COLDPRESS_MODEL_LATE_FORKS") != nullptr;
   return options;

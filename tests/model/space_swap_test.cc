@@ -65,6 +65,42 @@ class SwapWorld {
   bool lossy_ = false;
 };
 
+TEST(SpaceSwap, TheShrinkerTakesLessWhenItTookTooMuch) {
+  SwapWorld s;
+  s.page_out();
+  std::uint64_t compressed = s.in_state(swap::State::kZswap);
+  std::uint64_t most = s.world().space().shrinkable(0);
+  EXPECT_GT(most, 0u);
+  EXPECT_LT(most, compressed) << "each frees only what it takes";
+  s.write_back();
+  ASSERT_EQ(s.in_state(swap::State::kDevice), compressed);
+  EXPECT_EQ(s.world().space().shrinkable(0), 0u) << "there is nothing in the pool";
+  EXPECT_EQ(s.count_lost(), 0u);  // all of it is loaded from the device
+  s.page_out();
+  EXPECT_EQ(s.world().space().shrinkable(0), 0u) << "as many came back as there are";
+  EXPECT_GE(s.world().space().shrinkable(0), most / 2) << "and that is accounted for";
+}
+
+TEST(SpaceSwap, TheShrinkerWorksWhileThePoolIsNotFull) {
+  for (bool enabled : {false, true}) {
+    SwapWorld s;
+    s.world().space().set_shrinker(enabled);
+    s.world().keep_usage(true);
+    PageRange cold{World::kBase, World::kBase + kPages / 2}, hot{cold.end, World::kBase + kPages};
+    s.world().space().page_out(cold, s.world().worker());
+    for (int turn = 0; turn < 60; ++turn) {
+      for (PageIndex page = hot.begin; page < hot.end; page = page + 1)
+        ASSERT_TRUE(s.world().check_page(page));
+      s.world().space().make_old(hot);
+      s.world().allow_steps(6);
+      s.world().group().set_usage(1000);
+      s.world().space().reclaim_to(999, s.world().worker());
+      s.world().space().finish_writes(1'000'000'000);
+    }
+    EXPECT_EQ(s.world().stats().zswpwb.load() > 0, enabled);
+  }
+}
+
 TEST(SpaceSwap, EverythingCompressedGoesToTheDeviceAndComesBack) {
   SwapWorld s;
   s.page_out();

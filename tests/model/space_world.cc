@@ -13,12 +13,13 @@ namespace coldpress::testing {
 World::World(const WorldOptions& options)
     : random_(options.seed),
       trace_(options.trace),
+      counted_(options.counted),
       pages_(options.pages),
       sim_({.frame_count = options.frame_count, .patience = 3, .late_forks = options.late_forks}),
       devices_{os::SimDevice(options.device_bytes, options.seed),
                os::SimDevice(options.device_bytes, ~options.seed)} {
   group_.init(options.limit_pages, &stats_);
-  vm::SpaceOptions space{.pool_bytes = 64 << 20, .max_slots = 1 << 16, .max_leaves = 64};
+  vm::SpaceOptions space{.pool_bytes = 64 << 20, .max_slots = 1 << 16, .max_leaves = 64, .counted = counted_};
   worker_.background = options.seed % 2 == 0;
   if (!space_.init(memory_, sim_, group_, space) || !make_worker(memory_, options.codec, worker_)) {
     fail("no memory for the engine");
@@ -57,7 +58,7 @@ void World::fail(const std::string& what) {
 }
 
 void World::refresh_usage() {
-  if (usage_kept_) return;
+  if (usage_kept_ || counted_) return;
   group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + space_.zswap().pool().pages());
 }
 
@@ -203,6 +204,15 @@ void World::close() {
   EXPECT_EQ(space_.zswap().pool().pages(), 0u);
   EXPECT_EQ(space_.frames().owned_frames(), 0u);
   EXPECT_EQ(slots(space_).in_use(), 0u);
+  if (!counted_) return;
+  EXPECT_EQ(group_.usage(), static_cast<std::int64_t>(space_.frames().populated_frames()));
+  for (memgroup::AccountId id : groups_) EXPECT_FALSE(group_.accounts()[id].charged());
+}
+
+std::uint64_t World::paid_pages() {
+  std::uint64_t paid = 0;
+  for (std::uint64_t i = 0; i < kPages; ++i) paid += space_.pages().get(kBase + i).payer() != 0 ? 1 : 0;
+  return paid;
 }
 
 }  // namespace coldpress::testing

@@ -35,6 +35,9 @@ struct WorldOptions {
   std::uint64_t pages = 512 * 3;
   // Blocks of the swap devices, two of them; 0: none.
   std::uint64_t device_bytes = 0;
+  // As in the library: ranges are managed from the start, and what is in memory is counted by the engine, for
+  // memory groups.
+  bool counted = false;
   bool trace = false;
 };
 
@@ -78,6 +81,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   void write_back_some();
   void swap_off_some();
   void change_device();
+  void group_some();
   // --- operations (space_world_layout.cc)
   void unmap_some();
   void dontneed_some();
@@ -121,6 +125,8 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   void refresh_usage();
   os::SimDevice& device(std::size_t number) { return devices_[number]; }
   std::uint64_t clones() const { return clones_; }
+  // Pages in memory that an account pays for.
+  std::uint64_t paid_pages();
   // How often the engine may ask whether to go on, before it hears no.
   void allow_steps(unsigned steps) { keep_going_left_ = steps; }
   // Whether the usage stays as the test has set it.
@@ -163,6 +169,8 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
 
   Random random_;
   bool trace_;
+  bool counted_;
+  std::vector<memgroup::AccountId> groups_;
   std::uint64_t pages_;
   bool storming_ = false;
   bool usage_kept_ = false;

@@ -87,8 +87,9 @@ void World::map_range_unwritten() {
   std::uint64_t pages = 1 + random_.below(60);
   PageIndex at = pick_free(pages);
   if (at.value == 0) return;
+  if (counted_ && sim_.changing()) return;
   note("map " + text_of({at, at + pages}) + " unwritten");
-  map_range({at, at + pages}, random_.one_in(2));
+  map_range({at, at + pages}, counted_ || random_.one_in(2));
 }
 
 void World::map_some() {
@@ -96,7 +97,8 @@ void World::map_some() {
   PageIndex at = pick_free(pages);
   if (at.value == 0) return;
   PageRange range{at, at + pages};
-  bool adopt = random_.one_in(2);
+  if (counted_ && sim_.changing()) return;
+  bool adopt = counted_ || random_.one_in(2);
   note("map " + text_of(range) + (adopt ? " adopted" : ""));
   map_range(range, adopt);
   std::uint64_t fill = random_.below(pages + 1);
@@ -266,7 +268,47 @@ void World::page_in_some() {
     fail(good ? "page_in() did not see the damage" : "page_in() saw damage that is not");
 }
 
+// Three groups, one within another, with limits that come and go.
+void World::group_some() {
+  if (!counted_) return;
+  memgroup::Accounts& accounts = group_.accounts();
+  if (groups_.empty()) {
+    for (int i = 0; i < 3; ++i) {
+      groups_.push_back(accounts.open(i == 1 ? groups_[0] : memgroup::kProcess, {}));
+      if (groups_.back() == memgroup::kProcess) return fail("no account");
+    }
+  }
+  memgroup::AccountId id = groups_[random_.below(groups_.size())];
+  auto most = [&](std::uint64_t usual) {
+    return random_.one_in(2) ? memgroup::kNoLimit : static_cast<std::int64_t>(random_.below(usual));
+  };
+  memgroup::Limits limits{most(400), most(300), most(200), most(200) * 1000, !random_.one_in(4)};
+  if (limits.zswap_max_bytes < 0) limits.zswap_max_bytes = memgroup::kNoLimit;
+  PageRange range = pick(200);
+  keep_going_left_ = 100;
+  switch (random_.below(4)) {
+    case 0:
+      note("limits of group " + std::to_string(id));
+      accounts.set_limits(id, limits);
+      break;
+    case 1:
+      note("reclaim of group " + std::to_string(id));
+      space_.reclaim_group(id, static_cast<std::int64_t>(random_.below(200)), worker_);
+      break;
+    case 2:
+      note("watch groups");
+      space_.watch_groups(worker_);
+      break;
+    default:
+      if (range.empty()) break;
+      note("give " + text_of(range) + " to group " + std::to_string(id));
+      if (!space_.give_to(range, id)) fail("a range could not be given");
+  }
+  space_.handle_pending(worker_);
+}
+
 void World::adopt_some() {
+  if (counted_) return;  // everything is
   PageRange range = pick(1, false, true);
   if (range.empty()) return;
   note("adopt " + text_of(range));
@@ -274,6 +316,7 @@ void World::adopt_some() {
 }
 
 void World::release_some() {
+  if (counted_) return;
   PageRange range = pick(1, false, true);
   if (range.empty()) return;
   note("release " + text_of(range));

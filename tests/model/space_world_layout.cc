@@ -34,6 +34,7 @@ const std::vector<World::Operation>& World::operations() {
       {"write_back", &World::write_back_some},
       {"swap_off", &World::swap_off_some},
       {"device", &World::change_device},
+      {"group", &World::group_some},
       {"unmap", &World::unmap_some},
       {"dontneed", &World::dontneed_some},
       {"free", &World::free_some},

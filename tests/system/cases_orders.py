@@ -141,8 +141,14 @@ def order_writeback():
         before = stat_json(pid)
         check(before["zswpout"] > 5000, f"{before['zswpout']} pages were stored: this proves nothing")
         check(before["zswpwb"] == 0 and before["swap_pages"] == 0, f"pages went to the device: {before}")
-        order("set", pid, "writeback=1", "limit=24M")
+        order("set", pid, "swap.max=many", status=1, says="not a size")
+        order("set", pid, "writeback=1", "swap.max=1M", "limit=24M")
+        wait_until(lambda: stat_json(pid)["swap_pages"] > 100, "pages on the device")
+        call([TOOL, "reclaim", str(pid), "2M"])  # as far as it gets
+        check(stat_json(pid)["swap_pages"] <= 256, "swap.max did not hold")
+        order("set", pid, "swap.max=max", "zswap.max=256K", "high=20M")
         wait_until(lambda: stat_json(pid)["zswpwb"] > 500, "pages on the device")
+        wait_until(lambda: stat_json(pid)["stored_bytes"] < MIB, "what the pool may hold")
 
     with_filled(COMPRESSIBLE, ["--swap", "ram:256M"], look)
 

@@ -16,6 +16,8 @@ COVERED_BY = {
     "src/sync/sched/": "tests/sched/tool/finds_test.cc", "src/vm/clone.cc": "tests/model/space_clone_test.cc",
     "src/swap/cleaning.cc": "tests/unit/swap/device_store_test.cc",
     "src/vm/accounts.cc": "tests/model", "src/vm/capture.cc": "tests/model",
+    "src/vm/shrinker.cc": "tests/model/space_swap_test.cc",
+    "src/vm/groups.cc": "tests/model/space_groups_test.cc",
     "src/vm/readahead.cc": "tests/model/space_readahead_test.cc",
     "src/vm/writeback.cc": "tests/model/space_swap_test.cc",
     "src/runtime/control.cc": "tests/system/cases_orders.py",

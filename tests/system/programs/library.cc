@@ -4,7 +4,9 @@
 #include <coldpress/pager.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <thread>
 
@@ -24,6 +26,87 @@ std::uint64_t key_of(std::size_t page) { return (mix(page) & ~std::uint64_t{31})
 
 void verify(const Byte* bytes, std::size_t step) {
   for (std::size_t i = 0; i < kPages; i += step) check_page("region", bytes + i * kPageSize, key_of(i));
+}
+
+// What the kernel counts of this process.
+std::size_t rss_anon() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("RssAnon:")) return std::stoul(line.substr(8)) << 10;
+  }
+  die("FAILED: /proc/self/status has no RssAnon");
+}
+
+// Layout messages are followed by the pager's threads, a moment later.
+template <typename Holds>
+void wait_for(const char* what, Holds holds) {
+  for (int tries = 0; !holds(); ++tries) {
+    require(tries < 2000, what);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+// Memory that is read before it is written to is memory all the same; and what is given up is not.
+void usage(coldpress::Pager& pager) {
+  std::size_t before = rss_anon();
+  coldpress::Region region = pager.map(kPages * kPageSize);
+  auto* words = static_cast<volatile std::uint64_t*>(region.data());
+  for (std::size_t i = 0; i < kPages * kPageSize / sizeof *words; i += kPageSize / sizeof *words) {
+    words[i] = words[i] + mix(i);
+    words[i + 1] = words[i];
+  }
+  require(rss_anon() < before + 40 * kMiB, "the limit holds for what is read first");
+  for (std::size_t i = 0; i < kPages * kPageSize / sizeof *words; i += kPageSize / sizeof *words) {
+    require(words[i] == mix(i), "what was written");
+  }
+  region.drop(0, region.size());
+  wait_for("what is dropped does not count", [&] {
+    coldpress::PagerStatistics now = pager.statistics();
+    return now.resident_bytes < kMiB && now.stored_pages == 0;
+  });
+}
+
+void groups(coldpress::Pager& pager) {
+  using coldpress::Group;
+  constexpr std::size_t kSmall = 12 * kMiB;
+  auto key = [](std::size_t i) { return mix(i) & ~std::uint64_t{31}; };  // compresses
+  auto fill = [&](const coldpress::Region& region) {
+    auto* at = static_cast<Byte*>(region.data());
+    for (std::size_t i = 0; i < region.size() / kPageSize; ++i) fill_page(at + i * kPageSize, key(i));
+  };
+  auto check = [&](const coldpress::Region& region) {
+    const auto* at = static_cast<const Byte*>(region.data());
+    for (std::size_t i = 0; i < region.size() / kPageSize; ++i)
+      check_page("group", at + i * kPageSize, key(i));
+  };
+  Group parent = pager.group({.max_bytes = 10 * kMiB});
+  Group small = pager.group({.max_bytes = 4 * kMiB}, parent), other = pager.group({});
+  require(parent && small && other, "groups");
+  coldpress::Region of_other = pager.map(kSmall / 2, other);
+  coldpress::Region of_small = pager.map(kSmall, small), of_parent = pager.map(kSmall, parent);
+  fill(of_other);
+  fill(of_small);
+  fill(of_parent);
+  require(small.statistics().current_bytes <= 4 * kMiB + 64 * kPageSize, "a group's max");
+  require(parent.statistics().current_bytes <= 10 * kMiB + 64 * kPageSize, "a parent's max");
+  require(small.statistics().pgsteal > kSmall / kPageSize / 2, "it had to be held");
+  require(other.statistics().pgsteal == 0 && other.statistics().current_bytes == kSmall / 2,
+          "nobody takes from another group");
+  check(of_small);
+  check(of_parent);
+  check(of_other);
+  require(other.statistics().pgmajfault == 0 && small.statistics().pgmajfault > 0, "faults are counted");
+  require(other.reclaim(kSmall / 4), "reclaim of a group");
+  require(other.statistics().current_bytes <= kSmall / 4, "what was asked for");
+  coldpress::GroupLimits limits{.max_bytes = 2 * kMiB, .zswap_writeback = false};
+  other.set_limits(limits);
+  require(other.limits().max_bytes == 2 * kMiB && !other.limits().zswap_writeback, "limits are told");
+  wait_for("a lower max", [&] { return other.statistics().current_bytes <= 2 * kMiB; });
+  check(of_other);
+  of_other = {};
+  wait_for("nothing is left of a region", [&] { return other.statistics().current_bytes == 0; });
+  small = {};
+  check(of_small);
 }
 
 int run(const std::string& file, bool signal) {
@@ -93,6 +176,13 @@ int run(const std::string& file, bool signal) {
   first.unpin(0, kPageSize);
   require(bool(first.clone()), "a clone after unpin");
   verify(bytes, 1);
+  first = {};
+  second = {};
+  region = {};
+  wait_for("nothing is left", [&] { return pager.statistics().stored_pages == 0; });
+  expect(pager.set_limit(32 * kMiB), "", "the limit as it was");
+  usage(pager);
+  groups(pager);
   std::printf("whole\n");
   return 0;
 }

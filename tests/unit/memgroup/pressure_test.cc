@@ -12,7 +12,7 @@ constexpr std::int64_t kStart = 100 * kSecond;
 
 class PressureTest : public ::testing::Test {
  protected:
-  void SetUp() override { pressure_.update(kStart, 2, stats_); }
+  void SetUp() override { update(kStart, 2); }
   // `lost` of each second for so many seconds, as one wait.
   void lose(std::int64_t seconds, double lost, int threads) {
     for (std::int64_t i = 0; i < seconds; ++i) {
@@ -20,8 +20,12 @@ class PressureTest : public ::testing::Test {
       auto wait = static_cast<std::int64_t>(lost * kSecond);
       for (int t = 0; t < threads; ++t) pressure_.end(now_ + wait);
       now_ += kSecond;
-      if (pressure_.due(now_)) pressure_.update(now_, 2, stats_);
+      if (pressure_.due(now_)) update(now_, 2);
     }
+  }
+  void update(std::int64_t now, std::uint32_t threads) {
+    pressure_.update(now, threads);
+    pressure_.tell(stats_);
   }
   Pressure pressure_;
   Stats stats_;
@@ -61,17 +65,17 @@ TEST_F(PressureTest, OverlappingWaitsCountOnce) {
   pressure_.begin(now_ + kSecond / 4);
   pressure_.end(now_ + kSecond / 2);
   pressure_.end(now_ + kSecond);
-  pressure_.update(now_ + 2 * kSecond, 2, stats_);
+  update(now_ + 2 * kSecond, 2);
   EXPECT_EQ(stats_.some_total_us.load(), 1'000'000u);
   EXPECT_EQ(stats_.full_total_us.load(), 250'000u);
 }
 
 TEST_F(PressureTest, AWaitThatGoesOnCountsAlready) {
   pressure_.begin(now_);
-  pressure_.update(now_ + 2 * kSecond, 0, stats_);
+  update(now_ + 2 * kSecond, 0);
   EXPECT_EQ(stats_.some_total_us.load(), 2'000'000u);
   pressure_.end(now_ + 3 * kSecond);
-  pressure_.update(now_ + 4 * kSecond, 0, stats_);
+  update(now_ + 4 * kSecond, 0);
   EXPECT_EQ(stats_.some_total_us.load(), 3'000'000u);
   EXPECT_EQ(stats_.full_total_us.load(), 0u) << "first not all of them, then nobody knows how many there are";
 }
@@ -79,10 +83,10 @@ TEST_F(PressureTest, AWaitThatGoesOnCountsAlready) {
 // The engine slept, or the machine did.
 TEST_F(PressureTest, MissedPeriods) {
   lose(60, 1, 1);
-  pressure_.update(now_ + 3600 * kSecond, 2, stats_);
+  update(now_ + 3600 * kSecond, 2);
   EXPECT_EQ(stats_.some_avg10.load(), 0u);
   EXPECT_EQ(stats_.some_avg300.load(), 0u);
-  pressure_.update(now_, 2, stats_);  // back in time: not asked
+  update(now_, 2);  // back in time: not asked
   EXPECT_EQ(stats_.some_total_us.load(), 60'000'000u);
 }
 

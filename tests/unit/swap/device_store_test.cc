@@ -51,7 +51,7 @@ class DeviceStoreTest : public ::testing::Test {
         auto it = pending_.begin();
         Content content{it->second.bytes.data(), static_cast<std::uint16_t>(it->second.bytes.size()), 1,
                         it->second.checksum};
-        if (!store_.add({{{it->first}, 1}, State::kZswap, it->first, 0}, content)) break;
+        if (!store_.add({Entry{{it->first}, 1}, State::kZswap, it->first, 0}, content)) break;
         under_way_[it->first] = std::move(it->second);
         pending_.erase(it);
       }
@@ -387,7 +387,7 @@ TEST_F(DeviceStoreTest, RecordsOfAnAreaAreFound) {
   for (std::uint32_t id = 1; id <= 500; ++id) pending_[id] = make(500);
   write();
   std::map<std::uint32_t, bool> found;
-  Entry owner;
+  Owner owner;
   for (std::uint32_t record = 0; (record = store_.next_record(first, record, &owner)) != 0;) {
     EXPECT_EQ(live_.at(owner.slot.value).record, record);
     found[owner.slot.value] = true;

@@ -88,7 +88,7 @@ TEST_F(FramePoolTest, BitsTellOfEachFrame) {
 }
 
 TEST_F(FramePoolTest, TheOwnerOfAFrameIsRemembered) {
-  FrameOwner owner{{{77}, 5}, {123456}};
+  FrameOwner owner{Owner::of({{77}, 5}, 9), {123456}};
   pool_.set_owner(FrameId{40}, owner);
   EXPECT_EQ(pool_.owner(FrameId{40}).entry, owner.entry);
   EXPECT_EQ(pool_.owner(FrameId{40}).page, owner.page);

@@ -265,7 +265,7 @@ TEST_F(ZswapTest, VictimsComeOldestFirstAndGoRound) {
   std::vector<std::uint32_t> entries(5);
   for (std::uint32_t i = 0; i < entries.size(); ++i) {
     ASSERT_EQ(zswap_.store(lz4_.worker, make_page(Content::kText, i).data(),
-                           {{i + 1}, static_cast<std::uint16_t>(i)}, false, &entries[i]),
+                           swap::Entry{{i + 1}, static_cast<std::uint16_t>(i)}, false, &entries[i]),
               StoreResult::kCompressed);
   }
   Zswap::Victim victim;
@@ -284,8 +284,9 @@ TEST_F(ZswapTest, VictimsComeOldestFirstAndGoRound) {
   }
   // A new one has its second chance: the old ones go before it, although it is not the youngest any more.
   std::uint32_t fresh = 0;
-  ASSERT_EQ(zswap_.store(lz4_.worker, make_page(Content::kText, 9).data(), {{9}, 9}, false, &fresh),
-            StoreResult::kCompressed);
+  ASSERT_EQ(
+      zswap_.store(lz4_.worker, make_page(Content::kText, 9).data(), swap::Entry{{9}, 9}, false, &fresh),
+      StoreResult::kCompressed);
   for (std::uint32_t i : {2u, 3u, 0u, 2u}) {
     ASSERT_TRUE(zswap_.next_victim(&victim));
     EXPECT_EQ(victim.entry, entries[i]);

@@ -1,0 +1,63 @@
+// What a Pager is made of: an engine, and the ways of a program's thread into it.
+// Thread safety: all functions from any thread.
+#pragma once
+
+#include <string>
+
+#include "coldpress/pager.h"
+#include "runtime/engine.h"
+#include "runtime/order_giver.h"
+
+namespace coldpress {
+
+// What is wrong with a device is said in the words of the command line.
+inline std::string plain(const Text& text) {
+  std::string_view said = text.view();
+  return std::string(said.substr(said.starts_with("--") ? 2 : 0));
+}
+
+struct Pager::Implementation {
+  explicit Implementation(runtime::Engine* made) : engine(made) {}
+
+  runtime::Engine* engine;
+  sync::Mutex ordering;  // one order after the other
+
+  std::string order(runtime::Order order, const std::string& text, std::uint64_t argument) {
+    using runtime::Given;
+    constexpr unsigned kForeverS = ~0u;  // the place for orders is this process's until it is done
+    runtime::ControlPage& page = engine->control();
+    sync::MutexLock lock(ordering);
+    Text answer;
+    auto never = [](const void*) { return false; };
+    switch (runtime::give_order(page, order, text, argument, kForeverS, never, nullptr, answer)) {
+      case Given::kFollowed:
+        return "";
+      case Given::kRefused:
+        return plain(answer);
+      default:
+        return "the pager is busy with something else: try again";
+    }
+  }
+
+  // Runs work(space, worker) as one operation of the engine.
+  template <typename Work>
+  auto operate(Work work) {
+    vm::Worker& worker = engine->borrow_worker();
+    engine->begin_operation();
+    auto result = work(engine->space(), worker);
+    engine->space().handle_pending(worker);
+    engine->end_operation();
+    engine->return_worker(worker);
+    return result;
+  }
+
+  // What reclaim or a clone met of pages that a fork has shared. Outside of operations: it may sleep on a
+  // fault.
+  void make_own() {
+    PageRange shared[vm::Space::kMaxShared];
+    std::size_t count = operate([&](vm::Space& space, vm::Worker&) { return space.take_shared(shared); });
+    for (std::size_t i = 0; i < count; ++i) engine->make_own(shared[i]);
+  }
+};
+
+}  // namespace coldpress

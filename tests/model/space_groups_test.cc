@@ -1,0 +1,289 @@
+// Memory groups on the simulated machine: who pays, and who has to give.
+#include <gtest/gtest.h>
+
+#include "space_world.h"
+#include "support/space_access.h"
+
+namespace coldpress::testing {
+namespace {
+
+using memgroup::AccountId;
+using memgroup::kProcess;
+
+constexpr std::uint64_t kPages = 200;
+constexpr PageRange kFirst{World::kBase, World::kBase + kPages};
+constexpr PageRange kSecond{World::kBase + 512, World::kBase + 512 + kPages};
+constexpr PageRange kThird{World::kBase + 1024, World::kBase + 1024 + kPages};
+
+class GroupWorld {
+ public:
+  explicit GroupWorld(std::uint64_t device_bytes = 0)
+      : world_({.seed = 5, .limit_pages = 50000, .device_bytes = device_bytes, .counted = true}) {
+    world_.allow_steps(100000);
+  }
+  ~GroupWorld() {
+    if (!world_.broken()) world_.close();
+  }
+  World& world() { return world_; }
+  vm::Space& space() { return world_.space(); }
+  memgroup::Accounts& accounts() { return world_.group().accounts(); }
+  AccountId open(const memgroup::Limits& limits, AccountId parent = kProcess) {
+    AccountId id = accounts().open(parent, limits);
+    EXPECT_NE(id, kProcess);
+    return id;
+  }
+  void map(PageRange range, AccountId account) {
+    ASSERT_TRUE(space().give_to(range, account));
+    world_.map_range(range, true);
+  }
+  void write(PageRange range, ContentKind kind = ContentKind::kCompressible) {
+    for (PageIndex page = range.begin; page < range.end; page = page + 1) {
+      world_.allow_steps(100000);
+      ASSERT_TRUE(world_.write_page(page, make_content(kind, page.value)));
+    }
+  }
+  std::int64_t usage(AccountId id) { return accounts()[id].usage(); }
+  std::uint64_t out(PageRange range) {
+    std::uint64_t pages = 0;
+    for (PageIndex page = range.begin; page < range.end; page = page + 1) {
+      pages += space().pages().get(page).is_entry() ? 1 : 0;
+    }
+    return pages;
+  }
+  void unmap(PageRange range) {
+    os::ChangeId change = world_.sim().begin_unmap(range);
+    while (!world_.sim().advance(change)) world_.take_one_message();
+    world_.check_structure();
+  }
+  void finish_writes() { EXPECT_TRUE(space().finish_writes(1'000'000'000)); }
+
+ private:
+  World world_;
+};
+
+TEST(SpaceGroups, WhatIsReadFirstIsPaidForToo) {
+  GroupWorld w;
+  AccountId id = w.open({});
+  w.map(kFirst, id);
+  for (PageIndex page = kFirst.begin; page < kFirst.end; page = page + 1)
+    ASSERT_TRUE(w.world().check_page(page));
+  EXPECT_EQ(w.usage(id), static_cast<std::int64_t>(kPages));
+  EXPECT_EQ(w.world().group().usage(), static_cast<std::int64_t>(kPages));
+}
+
+TEST(SpaceGroups, WhatIsGivenUpIsNotPaidForAnyMore) {
+  GroupWorld w;
+  AccountId id = w.open({});
+  w.map(kFirst, id);
+  w.map(kSecond, kProcess);
+  w.write(kFirst);
+  w.write(kSecond);
+  EXPECT_EQ(w.world().group().usage(), static_cast<std::int64_t>(2 * kPages));
+  w.space().page_out({kFirst.begin, kFirst.begin + 50}, w.world().worker());
+  w.unmap({kFirst.begin + 20, kFirst.begin + 120});
+  EXPECT_LT(w.usage(id), static_cast<std::int64_t>(kPages - 100 + 1));
+  w.unmap(kFirst);
+  w.unmap(kSecond);
+  EXPECT_FALSE(w.accounts()[id].charged());
+  EXPECT_EQ(w.world().group().usage(), 0);
+}
+
+TEST(SpaceGroups, AGroupOverItsMaxGivesItsOwnPages) {
+  GroupWorld w;
+  AccountId small = w.open({.max = 60}), other = w.open({.max = 1000});
+  w.map(kFirst, small);
+  w.map(kSecond, other);
+  w.map(kThird, kProcess);
+  w.write(kSecond);
+  w.write(kThird);
+  for (int round = 0; round < 3; ++round) {
+    w.write(kFirst);
+    EXPECT_LE(w.usage(small), 60 + 1);
+  }
+  EXPECT_GT(w.out(kFirst), kPages / 2);
+  EXPECT_EQ(w.out(kSecond), 0u);
+  EXPECT_EQ(w.out(kThird), 0u);
+  EXPECT_GT(w.accounts()[small].reached_max.load(), 0u);
+  EXPECT_EQ(w.accounts()[other].reached_max.load(), 0u);
+  EXPECT_EQ(w.accounts()[small].limit_exceeded.load(), 0u);
+  EXPECT_LE(w.accounts()[small].peak.load(), 62);
+  w.world().verify_everything();
+}
+
+TEST(SpaceGroups, TheMaxOfAParentIsThatOfItsChildren) {
+  GroupWorld w;
+  AccountId parent = w.open({.max = 150}), one = w.open({}, parent), two = w.open({}, parent);
+  w.map(kFirst, one);
+  w.map(kSecond, two);
+  w.map(kThird, kProcess);
+  w.write(kThird);
+  w.write(kFirst);
+  w.write(kSecond);
+  EXPECT_LE(w.usage(parent), 151);
+  EXPECT_EQ(w.usage(parent), w.usage(one) + w.usage(two) + (w.accounts()[parent].stored_bytes.load() >> 12) -
+                                 (w.accounts()[one].stored_bytes.load() >> 12) -
+                                 (w.accounts()[two].stored_bytes.load() >> 12));
+  EXPECT_GT(w.out(kFirst), 0u);
+  EXPECT_GT(w.out(kSecond), 0u);
+  EXPECT_EQ(w.out(kThird), 0u);
+}
+
+TEST(SpaceGroups, HighIsHeldInTheBackground) {
+  GroupWorld w;
+  AccountId id = w.open({.high = 80});
+  w.map(kFirst, id);
+  w.write(kFirst);
+  EXPECT_EQ(w.usage(id), static_cast<std::int64_t>(kPages));
+  EXPECT_GT(w.accounts()[id].reached_high.load(), 0u);
+  w.world().allow_steps(100000);
+  w.space().watch_groups(w.world().worker());
+  EXPECT_LE(w.usage(id), 80);
+}
+
+TEST(SpaceGroups, ALowerMaxTakesWhatIsOver) {
+  GroupWorld w;
+  AccountId id = w.open({});
+  w.map(kFirst, id);
+  w.write(kFirst);
+  w.accounts().set_limits(id, {.max = 50});
+  w.space().watch_groups(w.world().worker());
+  EXPECT_LE(w.usage(id), 50);
+}
+
+TEST(SpaceGroups, AMaxThatCanNotBeHeldIsSaid) {
+  GroupWorld w;
+  AccountId id = w.open({.max = 50});
+  w.map(kFirst, id);
+  w.write(kFirst, ContentKind::kIncompressible);
+  EXPECT_GT(w.accounts()[id].limit_exceeded.load(), 0u);
+  EXPECT_EQ(w.world().stats().limit_exceeded.load(), 0u) << "the process is not over its limit";
+  w.world().verify_everything();
+}
+
+TEST(SpaceGroups, WithoutRoomInZswapPagesStay) {
+  GroupWorld w;
+  AccountId id = w.open({.max = 50, .zswap_max_bytes = 0});
+  w.map(kFirst, id);
+  w.write(kFirst);
+  w.space().page_out(kFirst, w.world().worker());
+  EXPECT_EQ(w.accounts()[id].stored.load(), 0);
+  EXPECT_GT(w.accounts()[id].limit_exceeded.load(), 0u);
+}
+
+TEST(SpaceGroups, WithoutRoomInZswapPagesGoOnToADevice) {
+  GroupWorld w(8 << 20);
+  AccountId id = w.open({.max = 50, .zswap_max_bytes = 0}), other = w.open({});
+  w.map(kFirst, id);
+  w.map(kSecond, other);
+  w.write(kSecond);
+  w.space().page_out(kSecond, w.world().worker());
+  w.write(kFirst);
+  for (int i = 0; i < 20; ++i) {
+    w.space().watch_groups(w.world().worker());
+    w.finish_writes();
+  }
+  EXPECT_EQ(w.accounts()[id].stored.load(), 0);
+  EXPECT_GT(w.accounts()[id].swapped.load(), static_cast<std::int64_t>(kPages / 2));
+  EXPECT_EQ(w.accounts()[other].swapped.load(), 0);
+  EXPECT_GT(w.accounts()[id].zswpwb.load(), kPages / 2);
+  w.world().verify_everything();
+}
+
+TEST(SpaceGroups, SwapMaxHolds) {
+  GroupWorld w(8 << 20);
+  AccountId id = w.open({.swap_max = 30});
+  w.map(kFirst, id);
+  w.write(kFirst);
+  w.space().page_out(kFirst, w.world().worker());
+  for (int i = 0; i < 20; ++i) {
+    w.space().write_back(vm::Space::WritebackNeed::kLastResort, w.world().worker(), id);
+    w.finish_writes();
+  }
+  EXPECT_EQ(w.accounts()[id].swapped.load(), 30);
+}
+
+TEST(SpaceGroups, AZeroAboveKeepsPagesFromDevices) {
+  GroupWorld w(8 << 20);
+  AccountId parent = w.open({.writeback = false}), id = w.open({}, parent), other = w.open({});
+  w.map(kFirst, id);
+  w.map(kSecond, other);
+  w.write(kFirst);
+  w.write(kSecond);
+  w.space().page_out(kFirst, w.world().worker());
+  w.space().page_out(kSecond, w.world().worker());
+  for (int i = 0; i < 20; ++i) {
+    w.space().write_back(vm::Space::WritebackNeed::kLastResort, w.world().worker());
+    w.finish_writes();
+  }
+  EXPECT_EQ(w.accounts()[id].swapped.load(), 0);
+  EXPECT_GT(w.accounts()[other].swapped.load(), static_cast<std::int64_t>(kPages / 2));
+}
+
+TEST(SpaceGroups, ACloneIsPaidForByWhoTouchesIt) {
+  GroupWorld w;
+  AccountId one = w.open({}), two = w.open({});
+  w.map(kFirst, one);
+  w.write(kFirst);
+  w.space().page_out(kFirst, w.world().worker());
+  w.map(kSecond, two);
+  ASSERT_TRUE(w.world().clone(kFirst, kSecond.begin));
+  EXPECT_EQ(w.usage(two), 0) << "what is shared is its first owner's";
+  PageContent read;
+  ASSERT_EQ(w.world().sim().read(kSecond.begin, 0, read.data(), kPageBytes), os::Access::kOk);
+  EXPECT_GT(w.usage(two), 0);
+  w.unmap(kFirst);
+  EXPECT_GT(w.accounts()[one].stored.load(), 0) << "until the last name is gone";
+  w.unmap(kSecond);
+  EXPECT_FALSE(w.accounts()[one].charged());
+  EXPECT_FALSE(w.accounts()[two].charged());
+}
+
+TEST(SpaceGroups, ARangeTakesItsGroupAlong) {
+  GroupWorld w;
+  AccountId id = w.open({});
+  w.map(kFirst, id);
+  w.write({kFirst.begin, kFirst.begin + 100});
+  os::ChangeId change = w.world().sim().begin_remap(kFirst, kThird.begin, false);
+  while (!w.world().sim().advance(change)) w.world().take_one_message();
+  std::int64_t before = w.usage(id);
+  EXPECT_GE(before, 100);
+  EXPECT_EQ(before, static_cast<std::int64_t>(w.world().sim().resident_pages()));
+  PageContent read;
+  ASSERT_EQ(w.world().sim().read(kThird.begin + 150, 0, read.data(), kPageBytes), os::Access::kOk);
+  EXPECT_GT(w.usage(id), before);
+}
+
+TEST(SpaceGroups, WhatOutlivesAGroupBelongsToItsParent) {
+  GroupWorld w;
+  AccountId parent = w.open({}), id = w.open({}, parent);
+  w.map(kFirst, id);
+  w.write({kFirst.begin, kFirst.begin + 100});
+  w.space().close_group(id);
+  std::int64_t before = w.usage(id);
+  w.write({kFirst.begin + 100, kFirst.end});
+  EXPECT_EQ(w.usage(id), before);
+  EXPECT_EQ(w.usage(parent), static_cast<std::int64_t>(kPages));
+  w.unmap(kFirst);
+  EXPECT_FALSE(w.accounts()[parent].charged());
+}
+
+TEST(SpaceGroups, WhatWasFilledWhileItWasGivenUpIsFoundOut) {
+  GroupWorld w;
+  AccountId id = w.open({});
+  w.map(kFirst, id);
+  w.write(kFirst);
+  os::ChangeId change = w.world().sim().begin_remove(kFirst);
+  // Its message is taken, and what it is about to drop is touched once more.
+  while (!w.world().take_one_message() && !w.world().sim().advance(change)) {
+  }
+  for (PageIndex page = kFirst.begin; page < kFirst.end; page = page + 1) {
+    PageContent read;
+    ASSERT_EQ(w.world().sim().read(page, 0, read.data(), kPageBytes), os::Access::kOk);
+  }
+  while (!w.world().sim().advance(change)) w.world().take_one_message();
+  w.space().page_out(kFirst, w.world().worker());
+  EXPECT_EQ(w.usage(id), static_cast<std::int64_t>(w.world().sim().resident_pages()));
+}
+
+}  // namespace
+}  // namespace coldpress::testing
