@@ -188,6 +188,7 @@ Status Engine::activate() {
   if (maps_buffer_ == nullptr || thread_blocks_ == nullptr) return no_memory();
   int cpus[kMaxServers];
   server_count_ = os::allowed_cpus(cpus);
+  sync::spins_worth_while.store(server_count_ > 1 ? 512 : 0);  // its holder runs on another cpu
   bool pin = server_count_ > 1 && config_.fault_path == FaultPath::kThread;
   if (server_count_ < 2) server_count_ = 2;  // one serves while the other waits for a change of layout
   if (config_.fault_path == FaultPath::kSignal) server_count_ = 1;  // layout messages only
@@ -247,7 +248,8 @@ bool Engine::serve_in_signal(PageIndex page) {
   if (mode_ == Mode::kProcess && !mmu_.usable_here()) return ask_and_wait(page);
   vm::Worker& worker = borrow_worker();
   begin_operation();
-  bool ours = space_.knows(page), served = true;
+  // What is out is ours; of the rest the kernel knows.
+  bool ours = space_.pages().get(page).is_entry() || space_.knows(page), served = true;
   if (ours) {
     {
       memgroup::Waiting thread(lost_);

@@ -70,7 +70,9 @@ void Engine::monitor() {
     gate_.end();
     // Outside of the gate: this can sleep on a fault, which nobody serves while a fork waits for the gate.
     for (std::size_t i = 0; i < shared_count; ++i) mmu_.make_own(shared[i]);
+    space_.turns().set_background_awake(false);
     pressure_.wait(ticket, shared_count > 0 ? kShortestTickNs : tick_ns());
+    space_.turns().set_background_awake(true);
   }
 }
 
@@ -79,6 +81,7 @@ void Engine::watch() {
   if (active_.load()) {
     devices_.check_children(space_);
     space_.tidy_devices(monitor_worker_);
+    mmu_.empty_trash();
   }
   if (group_.usage() > group_.high() && !space_.hopeless()) {
     if (!active_.load() && !try_to_activate()) return;

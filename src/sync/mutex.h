@@ -17,6 +17,12 @@ namespace coldpress::sync {
 inline namespace COLDPRESS_SYNC_KIND {
 
 #ifndef COLDPRESS_SCHED
+// For a processor that waits for another: some ten nanoseconds.
+inline void pause() { __builtin_ia32_pause(); }
+
+// How often a mutex is looked at before its waiter sleeps.
+inline Atomic<int> spins_worth_while{64};
+
 class CAPABILITY("mutex") Mutex {
  public:
   Mutex() = default;
@@ -58,17 +64,24 @@ class SCOPED_CAPABILITY MutexLock {
 class Event {
  public:
   std::uint32_t ticket() const { return count_.load(kAcquire); }
+  // A system call only if somebody sleeps.
   void signal() {
-    count_.fetch_add(1, kRelease);
-    futex_wake(&count_, 1 << 30);
+    count_.fetch_add(1);
+    if (sleepers_.load() != 0) futex_wake(&count_, 1 << 30);
   }
   // Sleeps until a signal() after ticket() was taken, at most timeout_ns.
   void wait(std::uint32_t ticket, std::int64_t timeout_ns = kForever) const {
-    if (count_.load(kAcquire) == ticket) futex_wait(&count_, ticket, timeout_ns);
+    // Counted first, and then looked: of this and signal(), each in its order, one sees the other
+    // (sequentially consistent).
+    sleepers_.fetch_add(1);
+    if (count_.load() == ticket) futex_wait(&count_, ticket, timeout_ns);
+    sleepers_.fetch_sub(1);
   }
 
  private:
   Atomic<std::uint32_t> count_{0};
+  // A thread that slept when its process was forked is counted for ever in the child: a call too many.
+  mutable Atomic<std::uint32_t> sleepers_{0};
 };
 
 }  // namespace COLDPRESS_SYNC_KIND

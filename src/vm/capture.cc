@@ -28,7 +28,7 @@ Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all
   swap::GroupId group = frames_.take_hole();
   if (!group) return {};
   std::uint32_t filled = 0, captured = 0;
-  bool wrapped = false, stop = false, interrupted = false;
+  bool wrapped = false, stop = false, interrupted = false, changed = false;
   PageIndex start = hand;
   while (!stop && filled < kGroupFrames) {
     sync::MutexLock lock(layout_);
@@ -52,7 +52,8 @@ Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all
     for (std::size_t i = 0; counted_ && i <= runs; ++i) {
       forget_absent({i == 0 ? hand : found[i - 1].end, i == runs ? scanned_to : found[i].begin});
     }
-    for (std::size_t i = 0; i < runs && !stop && filled < kGroupFrames; ++i) {
+    changed = false;
+    for (std::size_t i = 0; i < runs && !stop && !changed && filled < kGroupFrames; ++i) {
       PageIndex page = found[i].begin;
       while (page < found[i].end && filled < kGroupFrames) {
         // The longest run of eligible pages that fits.
@@ -88,15 +89,26 @@ Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all
         captured += filled - before;
         page = page + (filled > before ? filled - before : 1);
         hand = page;
-        if (stop) break;
+        changed = !stop && !let_faults_in();
+        if (stop || changed) break;
       }
     }
-    if (!stop && filled < kGroupFrames && (runs == 0 || hand < scanned_to)) hand = scanned_to;
+    if (!stop && !changed && filled < kGroupFrames && (runs == 0 || hand < scanned_to)) hand = scanned_to;
   }
   frames_.rest(group, sync::now_ns());
   captures_.fetch_add(captured, sync::kRelaxed);
   add_to(group_->stats().pgsteal, captured);
   return {captured, interrupted};
+}
+
+// Between two runs: each takes long, since all processors hear of it. false: the layout has changed, and what
+// was scanned may be somebody else's.
+bool Space::let_faults_in() {
+  std::uint64_t before = layout_changes_;
+  layout_.unlock();
+  sync::pause();
+  layout_.lock();
+  return layout_changes_ == before && !paused_.load();
 }
 
 // Captures a run into the group's frames from `filled` on, as far as the kernel allows. Not kDone: stop here,

@@ -180,7 +180,7 @@ Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& pre
     add_to(stats.pswpin);
     add_to(stats.pgmajfault);
     count_load(page, &memgroup::Account::pswpin);
-    device_loads_[owners_.at(page)].fetch_add(1, sync::kRelaxed);
+    shrinker_.device_loads[owners_.at(page)].fetch_add(1, sync::kRelaxed);
   } else {
     add_to(stats.swpin_zero);
   }
@@ -360,7 +360,10 @@ std::uint32_t Space::shadow_now() const {
 
 void Space::make_room(Worker& worker) {
   std::int64_t usage = group_->usage();
-  if (usage > group_->high() && usage_source_ != nullptr) usage_source_->pressure();
+  if (usage > group_->high() && usage_source_ != nullptr) {
+    bool more = worker.background || paused_.load(sync::kRelaxed) || capture_ahead();
+    if (more) usage_source_->pressure();
+  }
   if (usage < group_->limit()) return;
   if (hopeless()) return;
   sync::mark("fault: makes room first");

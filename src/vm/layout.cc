@@ -90,6 +90,7 @@ void Space::take_words(PageRange range, Receive receive) {
 
 void Space::process(const os::Message& message, Worker& worker) {
   add_to(group_->stats().layout_messages);
+  ++layout_changes_;
   switch (message.kind) {
     case MessageKind::kUnmap:
       unmap(message.range);

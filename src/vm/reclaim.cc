@@ -9,6 +9,13 @@
 // Memory comes free in two steps: compression leaves frames that hold memory and belong to nobody ("spent"),
 // and they go back to the machine by groups. They are not used for loads (swap/frame_pool.h says why).
 //
+// Who captures. Taking a page out of the program's page table makes every other processor that runs a thread
+// of the process stop and forget the old translation: 6 to 10 us for each run of pages, against 1.2 where the
+// others sleep (docs/performance.md). So captures and compression take turns. While faults come often, a
+// thread that serves one captures a group ahead, but only while the background reclaimer sleeps; then it
+// wakes it, to compress. Faults that find it awake capture nothing, up to the limit. Without faults the
+// background does both.
+//
 // What compression alone can not hold goes on to a swap device: writeback.cc.
 #include <algorithm>
 #include <bit>
@@ -43,6 +50,10 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker) {
   std::size_t pending = worker.pending_count;
   while (group_->usage() > target) {
     if (worker.pending_count > pending) return true;  // threads wait for what was put aside on the way
+    if (worker.background && !urgent && frames_.owned_frames() < rest_target() &&
+        turns_.faults_often(group_->stats().pgfault.load(sync::kRelaxed), sync::now_ns())) {
+      return true;
+    }
     if (reclaim_step(urgent, worker)) {
       failures = 0;
       waiting_until = 0;
@@ -61,7 +72,19 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker) {
     if (usage_source_ != nullptr && !usage_source_->keep_going()) return true;
     urgent = group_->usage() >= group_->limit();
   }
-  hopeless_pause_ns_.store(0, sync::kRelaxed);
+  hopeless_.pause_ns.store(0, sync::kRelaxed);
+  return true;
+}
+
+std::uint64_t Space::rest_target() const {
+  return std::min<std::uint64_t>(static_cast<std::uint64_t>(group_->limit()) / 32, mmu_->frame_count() / 2);
+}
+
+// By a thread that serves a fault. true: the background has something to do.
+bool Space::capture_ahead() {
+  constexpr std::uint64_t kMostAhead = 4 * kGroupFrames;
+  if (!turns_.claim()) return false;
+  if (frames_.owned_frames() < rest_target() + kMostAhead) capture_next();
   return true;
 }
 
@@ -83,13 +106,13 @@ bool Space::wait_for_device(std::int64_t& until) {
 
 // More memory in use than there was then may be memory that can be reclaimed.
 bool Space::hopeless() const {
-  return hopeless_until_.load(sync::kRelaxed) > sync::now_ns() &&
-         group_->usage() <= hopeless_usage_.load(sync::kRelaxed) + group_->limit() / 8;
+  return hopeless_.until_ns.load(sync::kRelaxed) > sync::now_ns() &&
+         group_->usage() <= hopeless_.usage.load(sync::kRelaxed) + group_->limit() / 8;
 }
 
 void Space::hope_again() {
-  hopeless_pause_ns_.store(0, sync::kRelaxed);
-  hopeless_until_.store(0, sync::kRelaxed);
+  hopeless_.pause_ns.store(0, sync::kRelaxed);
+  hopeless_.until_ns.store(0, sync::kRelaxed);
 }
 
 bool Space::shared_lately() const {
@@ -101,10 +124,10 @@ bool Space::shared_lately() const {
 // longer each time, so that the program keeps the cpu.
 void Space::limit_missed() {
   std::int64_t pause =
-      std::clamp(hopeless_pause_ns_.load(sync::kRelaxed) * 2, kFirstPauseNs, kLongestPauseNs);
-  hopeless_pause_ns_.store(pause, sync::kRelaxed);
-  hopeless_usage_.store(group_->usage(), sync::kRelaxed);
-  hopeless_until_.store(sync::now_ns() + pause, sync::kRelaxed);
+      std::clamp(hopeless_.pause_ns.load(sync::kRelaxed) * 2, kFirstPauseNs, kLongestPauseNs);
+  hopeless_.pause_ns.store(pause, sync::kRelaxed);
+  hopeless_.usage.store(group_->usage(), sync::kRelaxed);
+  hopeless_.until_ns.store(sync::now_ns() + pause, sync::kRelaxed);
   // Up to a twentieth, or 16 MiB, a limit counts as held: pages on their way, pinned ones, a burst.
   std::int64_t tolerance = std::max(group_->limit() / 20, std::int64_t{16 << 20} >> kPageShift);
   if (group_->usage() <= group_->limit() + tolerance) return;
@@ -133,10 +156,7 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
   // With nowhere to go, pages stay: taking them out would only bring them back.
   if (!zswap_.enabled() && !takes_raw())
     return compact_pool() || write_back(WritebackNeed::kLastResort, worker);
-  std::uint64_t rest_target =
-      std::min<std::uint64_t>(static_cast<std::uint64_t>(group_->limit()) / 32, mmu_->frame_count() / 2);
-  bool enough_resting = frames_.owned_frames() >= rest_target;
-  if (!urgent && !enough_resting) {
+  if (!urgent && frames_.owned_frames() < rest_target()) {
     if (std::uint32_t pages = capture_next().pages; pages > 0) {
       shrink_pool(pages, worker);
       return true;

@@ -19,27 +19,28 @@ using memgroup::add_to;
 using swap::State;
 namespace {
 
-constexpr std::int64_t kMostBudgetNs = 4'000'000;  // saved up by being idle
+constexpr std::int64_t kMostBudgetNs = 1'000'000;  // saved up by being idle
 constexpr std::size_t kBatch = 16;
 
 }  // namespace
 
 void Space::recompress_some(Worker& worker) {
-  std::uint32_t percent = recompress_percent_.load(sync::kRelaxed);
+  Recompression& r = recompression_;
+  std::uint32_t percent = r.percent.load(sync::kRelaxed);
   std::int64_t now = sync::now_ns();
-  recompress_budget_ns_ += (now - recompress_seen_ns_) * percent / 100;
-  recompress_budget_ns_ = std::min(recompress_budget_ns_, kMostBudgetNs);
-  recompress_seen_ns_ = now;
-  while (percent > 0 && zswap_.enabled() && recompress_budget_ns_ > 0) {
-    if (recompress_hand_ == 0 && now - recompress_begun_ns_ < recompress_turn_ns_) return;
-    if (recompress_hand_ == 0) recompress_begun_ns_ = now;
+  r.budget_ns += (now - r.seen_ns) * percent / 100;
+  r.budget_ns = std::min(r.budget_ns, kMostBudgetNs);
+  r.seen_ns = now;
+  while (percent > 0 && zswap_.enabled() && r.budget_ns > 0) {
+    if (r.hand == 0 && now - r.begun_ns < r.turn_ns) return;
+    if (r.hand == 0) r.begun_ns = now;
     zswap::Zswap::Victim found[kBatch];
-    std::size_t count = zswap_.list(recompress_hand_, found);
+    std::size_t count = zswap_.list(r.hand, found);
     for (std::size_t i = 0; i < count; ++i) recompress_one(found[i], worker);
-    recompress_hand_ = count == kBatch ? found[count - 1].entry : 0;
+    r.hand = count == kBatch ? found[count - 1].entry : 0;
     std::int64_t then = sync::now_ns();
-    recompress_budget_ns_ -= then - now;
-    now = recompress_seen_ns_ = then;
+    r.budget_ns -= then - now;
+    now = r.seen_ns = then;
     if (usage_source_ != nullptr && !usage_source_->keep_going()) return;
   }
 }

@@ -21,11 +21,11 @@ constexpr std::uint64_t kAtOnce = 128 * kFractions;  // about a segment
 // Each look forgets what it was told of loads.
 std::uint64_t Space::shrinkable(AccountId account) {
   std::uint64_t objects = zswap_.listed(account);
-  std::uint64_t loads = device_loads_[account].exchange(0, sync::kRelaxed);
+  std::uint64_t loads = shrinker_.device_loads[account].exchange(0, sync::kRelaxed);
   if (!may_write_back(account) || objects <= loads) {
     // What is not accounted for yet protects the next ones.
     if (loads > objects)
-      device_loads_[account].fetch_add(static_cast<std::uint32_t>(loads - objects), sync::kRelaxed);
+      shrinker_.device_loads[account].fetch_add(static_cast<std::uint32_t>(loads - objects), sync::kRelaxed);
     return 0;
   }
   const memgroup::Stats& stats = group_->stats();
@@ -36,15 +36,15 @@ std::uint64_t Space::shrinkable(AccountId account) {
 
 // Called when reclaim has captured pages.
 void Space::shrink_pool(std::uint32_t captured, Worker& worker) {
-  if (!shrinker_.load(sync::kRelaxed) || !has_swap() || swap_full()) return;
+  if (!shrinker_.enabled.load(sync::kRelaxed) || !has_swap() || swap_full()) return;
   std::uint64_t objects = 0;
   for (std::size_t i = 0; i < group_->accounts().end(); ++i) objects += shrinkable(static_cast<AccountId>(i));
   std::int64_t in_use = group_->usage() - static_cast<std::int64_t>(zswap_.pool().pages());
   in_use = std::max<std::int64_t>(in_use, captured);
-  std::uint64_t credit = shrink_credit_.load(sync::kRelaxed) +
+  std::uint64_t credit = shrinker_.credit.load(sync::kRelaxed) +
                          objects * captured * kFractions / static_cast<std::uint64_t>(in_use);
   if (credit >= kAtOnce && write_back(WritebackNeed::kShrink, worker)) credit -= kAtOnce;
-  shrink_credit_.store(std::min(credit, 2 * kAtOnce), sync::kRelaxed);
+  shrinker_.credit.store(std::min(credit, 2 * kAtOnce), sync::kRelaxed);
 }
 
 }  // namespace coldpress::vm

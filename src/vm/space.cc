@@ -77,6 +77,7 @@ bool Space::any_registered(PageRange range) {
 
 void Space::forget(PageRange range) {
   sync::MutexLock lock(layout_);
+  ++layout_changes_;
   drop_range(range, false);
   regions_.remove(range);
   pinned_.remove(range);
@@ -86,6 +87,7 @@ void Space::forget(PageRange range) {
 bool Space::release(PageRange range, Worker& worker) {
   {
     sync::MutexLock lock(layout_);
+    ++layout_changes_;
     regions_.remove(range);  // reclaim does not come back
   }
   if (!page_in(range, worker)) return false;

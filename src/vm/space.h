@@ -37,7 +37,9 @@
 #include "vm/owner_map.h"
 #include "vm/page_table.h"
 #include "vm/region_map.h"
+#include "vm/state.h"
 #include "vm/surroundings.h"
+#include "vm/turns.h"
 #include "zswap/zswap.h"
 
 namespace coldpress::vm {
@@ -77,6 +79,7 @@ class Space {
   bool reclaim_to(std::int64_t target, Worker& worker) EXCLUDES(layout_);
   // Reclaim has given up, a moment ago, and nothing has changed since.
   bool hopeless() const;
+  Turns& turns() { return turns_; }
   // Something has changed.
   void hope_again();
   // What reclaim met of pages that a fork has shared: for Mmu::make_own(), by a thread that no fault, and no
@@ -115,8 +118,8 @@ class Space {
   // Packs some of what stays cold harder. By one thread at a time, whose worker has zswap::Worker::dense.
   void recompress_some(Worker& worker) EXCLUDES(layout_);
   // How long the hand takes to come round, at least; what stays so long is packed harder.
-  void set_recompress_turn(std::int64_t turn_ns) { recompress_turn_ns_ = turn_ns; }
-  void set_recompress_share(std::uint32_t percent) { recompress_percent_.store(percent, sync::kRelaxed); }
+  void set_recompress_turn(std::int64_t turn_ns) { recompression_.turn_ns = turn_ns; }
+  void set_recompress_share(std::uint32_t percent) { recompression_.percent.store(percent, sync::kRelaxed); }
 
   // --- swap devices (writeback.cc)
   swap::DeviceStore& devices() { return devices_; }
@@ -124,7 +127,7 @@ class Space {
   void set_zswap_max(std::int64_t bytes) { zswap_max_bytes_.store(std::min(bytes, memgroup::kNoLimit / 2)); }
   void set_swap_max(std::uint64_t pages) { swap_max_pages_.store(pages, sync::kRelaxed); }
   void set_pool_share(std::uint32_t percent) { max_pool_percent_.store(percent, sync::kRelaxed); }
-  void set_shrinker(bool enabled) { shrinker_.store(enabled, sync::kRelaxed); }
+  void set_shrinker(bool enabled) { shrinker_.enabled.store(enabled, sync::kRelaxed); }
   // Objects of the account that the shrinker would take in a turn.
   std::uint64_t shrinkable(memgroup::AccountId account);
   void set_writeback(bool enabled) { writeback_enabled_.store(enabled, sync::kRelaxed); }
@@ -274,6 +277,8 @@ class Space {
 
   // reclaim.cc, capture.cc
   bool reclaim_step(bool urgent, Worker& worker) EXCLUDES(layout_);
+  std::uint64_t rest_target() const;
+  bool capture_ahead() EXCLUDES(layout_);
   struct Captured {
     std::uint32_t pages = 0;
     bool interrupted = false;  // by a layout message: come back later
@@ -293,6 +298,7 @@ class Space {
   bool give_back(FrameId frame, swap::FrameOwner owner) EXCLUDES(layout_);
   bool release_spent();
   bool compact_pool();
+  bool let_faults_in() REQUIRES(layout_);
   void note_shared(PageRange range) REQUIRES(layout_);
   void leave_alone(PageIndex page, PageWord for_now) REQUIRES(layout_);
   void disown_frame(FrameId frame);
@@ -326,6 +332,7 @@ class Space {
   RegionMap regions_ GUARDED_BY(layout_);
   RegionMap pinned_ GUARDED_BY(layout_);
   OwnerMap owners_ GUARDED_BY(layout_);
+  std::uint64_t layout_changes_ GUARDED_BY(layout_) = 0;  // that the engine has heard of, or made
   bool counted_ = false;
   sync::Atomic<std::int64_t> uncounted_{0};
   swap::SlotTable slots_;
@@ -337,17 +344,11 @@ class Space {
   sync::Atomic<bool> pool_full_{false};
   sync::Atomic<std::int64_t> zswap_max_bytes_{memgroup::kNoLimit / 2};
   sync::Atomic<std::uint64_t> swap_max_pages_{memgroup::kNoLimit};
-  sync::Atomic<bool> shrinker_{false};
-  sync::Atomic<std::uint64_t> shrink_credit_{0};  // what is to go
-  sync::Atomic<std::uint32_t> device_loads_[memgroup::kMaxAccounts] = {};
+  Shrinker shrinker_;
   memgroup::AccountId victims_of_ GUARDED_BY(devices_.writer()) = 0;  // whose turn it is
   std::uint32_t victims_left_ GUARDED_BY(devices_.writer()) = 0;
   sync::Atomic<bool> swap_offered_{false};
-  sync::Atomic<std::uint32_t> recompress_percent_{20};
-  // recompress_some()'s own
-  std::uint32_t recompress_hand_ = 0;
-  std::int64_t recompress_budget_ns_ = 0, recompress_seen_ns_ = 0, recompress_begun_ns_ = 0;
-  std::int64_t recompress_turn_ns_ = 2'000'000'000;
+  Recompression recompression_;
   sync::Atomic<bool> writeback_enabled_{true};
   sync::Atomic<bool> writing_{false};           // somebody is packing
   std::int64_t swap_off_stalled_since_ns_ = 0;  // the caller of swap_off() only; 0: it goes on
@@ -389,9 +390,8 @@ class Space {
 
   sync::Atomic<std::uint64_t> captures_{0};  // the clock of refault distances
   sync::Atomic<bool> paused_{false};
-  sync::Atomic<std::int64_t> hopeless_until_{0};
-  sync::Atomic<std::int64_t> hopeless_pause_ns_{0};
-  sync::Atomic<std::int64_t> hopeless_usage_{0};
+  Turns turns_;
+  Hopeless hopeless_;
   sync::Atomic<bool> warned_{false};
   sync::Atomic<bool> damage_reported_{false};
   sync::Atomic<bool> write_failure_reported_{false};

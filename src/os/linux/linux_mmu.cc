@@ -15,7 +15,8 @@
 
 namespace coldpress::os {
 namespace {
-constexpr std::uint32_t kTrashPages = 32;
+// Zapped at once: all other processors hear of it.
+constexpr std::uint32_t kLeastTrash = 32, kMostTrash = 512;
 
 // kHole: the first of the pages may have moved, been MADV_FREE'd, and been taken there by the kernel.
 bool may_have_moved_more(const MoveResult& result, std::uint32_t pages) {
@@ -63,9 +64,10 @@ bool LinuxMmu::can_open() {
 bool LinuxMmu::belongs_to_this_process(int main_fd) const {
   Userfault probe;
   probe.adopt(main_fd, true);
-  // There is nothing in trash between releases, so nothing can move: the kernel answers ENOENT (or EEXIST).
+  // The page behind the trash is never used, so nothing can move: the kernel answers ENOENT (or EEXIST).
   // For another process's descriptor it answers EINVAL.
-  return probe.move(staging_, trash_, 1).status != MoveStatus::kMismatch;
+  return probe.move(staging_, trash_ + (std::uint64_t{trash_pages_} << kPageShift), 1).status !=
+         MoveStatus::kMismatch;
 }
 
 bool LinuxMmu::usable_here() const {
@@ -86,7 +88,8 @@ Status LinuxMmu::activate(MemorySource& memory) {
   memory.reserve(kPageBytes);
   std::uint64_t staging = area(frame_count_, "coldpress-frames");
   memory.reserve(kPageBytes);
-  trash_ = area(kTrashPages, "coldpress-trash");
+  trash_pages_ = std::clamp(frame_count_ / 16, kLeastTrash, kMostTrash);
+  trash_ = area(trash_pages_ + 1, "coldpress-trash");
   memory.reserve(kPageBytes);
   zeros_ = area(kFillRun, "coldpress-zeros");
   if (staging == 0 || trash_ == 0 || zeros_ == 0) {
@@ -97,7 +100,7 @@ Status LinuxMmu::activate(MemorySource& memory) {
     (void)*reinterpret_cast<volatile char*>(zeros_ + page * kPageBytes);
   }
   if (main_.register_as_target({page_of(staging), page_of(staging) + frame_count_}) != MoveStatus::kDone ||
-      trash_owner_.register_as_target({page_of(trash_), page_of(trash_) + kTrashPages}) !=
+      trash_owner_.register_as_target({page_of(trash_), page_of(trash_) + trash_pages_}) !=
           MoveStatus::kDone) {
     return Error{Text() << "the kernel refused to register the engine's frames with userfaultfd"};
   }
@@ -117,7 +120,7 @@ Status LinuxMmu::reopen_after_fork(int main_fd, bool keep_staging) {
   if (!open_helpers()) return Error{Text() << "can not open /proc/self/pagemap"};
   if (!keep_staging) {
     staging_ = trash_ = zeros_ = 0;
-  } else if (trash_owner_.register_as_target({page_of(trash_), page_of(trash_) + kTrashPages}) !=
+  } else if (trash_owner_.register_as_target({page_of(trash_), page_of(trash_) + trash_pages_}) !=
              MoveStatus::kDone) {
     return Error{Text() << "the kernel refused to register the engine's frames with userfaultfd"};
   }
@@ -146,17 +149,19 @@ std::uint32_t LinuxMmu::release(FrameId first, std::uint32_t mask) {
   while (mask != 0) {
     auto bit = static_cast<std::uint32_t>(std::countr_zero(mask));
     auto run = static_cast<std::uint32_t>(std::countr_one(mask >> bit));
-    MoveResult result = trash_owner_.move(trash_, frame_address(first + bit), run);
+    if (trash_used_ + run > trash_pages_) zap_trash();
+    MoveResult result = to_trash(first + bit, run);
     if (result.status == MoveStatus::kExists && leading_holes(first + bit, run) == 0) {
       // The program has populated the trash (mlockall, and munlockall since).
-      sys_madvise(reinterpret_cast<void*>(trash_), std::size_t{kTrashPages} << kPageShift, MADV_DONTNEED);
-      result = trash_owner_.move(trash_, frame_address(first + bit), run);
+      trash_used_ = trash_pages_;
+      zap_trash();
+      result = to_trash(first + bit, run);
     }
     if (result.moved == 0 && result.status == MoveStatus::kBusy) {
       // Shared with a process forked since: a write makes this process's own copy, which can move.
       auto* page = reinterpret_cast<volatile char*>(frame_address(first + bit));
       *page = *page;
-      result = trash_owner_.move(trash_, frame_address(first + bit), 1);
+      result = to_trash(first + bit, 1);
     }
     if (may_have_moved_more(result, run)) {
       result.moved = std::max(result.moved, leading_holes(first + bit, run));
@@ -167,11 +172,24 @@ std::uint32_t LinuxMmu::release(FrameId first, std::uint32_t mask) {
     released |= done_mask;
     if (done == 0) done_mask = 1u << bit;  // could not: keep it, go on
     mask &= ~done_mask;
-    if (result.moved > 0) {
-      sys_madvise(reinterpret_cast<void*>(trash_), std::size_t{run} << kPageShift, MADV_DONTNEED);
-    }
+    if (result.moved > 0) trash_used_ += run;
   }
   return released;
+}
+
+MoveResult LinuxMmu::to_trash(FrameId first, std::uint32_t pages) {
+  return trash_owner_.move(trash_ + (std::uint64_t{trash_used_} << kPageShift), frame_address(first), pages);
+}
+
+void LinuxMmu::zap_trash() {
+  if (trash_used_ == 0) return;
+  sys_madvise(reinterpret_cast<void*>(trash_), std::size_t{trash_used_} << kPageShift, MADV_DONTNEED);
+  trash_used_ = 0;
+}
+
+void LinuxMmu::empty_trash() {
+  sync::MutexLock lock(trash_mutex_);
+  zap_trash();
 }
 
 bool LinuxMmu::register_range(PageRange range) { return main_.register_missing(range) == MoveStatus::kDone; }

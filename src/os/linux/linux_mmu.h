@@ -49,6 +49,8 @@ class LinuxMmu final : public Mmu {
   std::uint32_t frame_count() const override { return frame_count_; }
   std::byte* frame_data(FrameId frame) override { return reinterpret_cast<std::byte*>(frame_address(frame)); }
   std::uint32_t release(FrameId first, std::uint32_t mask) override;
+  // What was released is given back in larger pieces, and now.
+  void empty_trash();
   bool register_range(PageRange range) override;
   void unregister_range(PageRange range) override { main_.unregister(range); }
   std::size_t scan_registered(PageRange range, std::span<PageRange> found, PageIndex* scanned_to) override;
@@ -76,6 +78,8 @@ class LinuxMmu final : public Mmu {
     return staging_ + (std::uint64_t{frame.value} << kPageShift);
   }
   bool open_helpers();
+  MoveResult to_trash(FrameId first, std::uint32_t pages) REQUIRES(trash_mutex_);
+  void zap_trash() REQUIRES(trash_mutex_);
   enum class Holds { kNothing, kMemory, kUnknown };
   Holds holds_memory(PageIndex page) const;
   // How many of the frames, from the first on, hold no memory.
@@ -90,9 +94,11 @@ class LinuxMmu final : public Mmu {
   int interrupt_ = -1;
   std::uint32_t frame_count_ = 0;
   std::uint64_t staging_ = 0;
-  std::uint64_t trash_ = 0;
-  std::uint64_t zeros_ = 0;  // kFillRun pages that read as zero, never written
   sync::Mutex trash_mutex_;
+  std::uint64_t trash_ = 0;  // trash_pages_, and one that is never used
+  std::uint32_t trash_pages_ = 0;
+  std::uint32_t trash_used_ GUARDED_BY(trash_mutex_) = 0;
+  std::uint64_t zeros_ = 0;  // kFillRun pages that read as zero, never written
 };
 
 // Longest run that one fill_zero() takes.

@@ -8,6 +8,8 @@
 namespace coldpress::sync {
 inline namespace fibers {
 
+inline void pause() {}
+
 class CAPABILITY("mutex") Mutex {
  public:
   Mutex() = default;

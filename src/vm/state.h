@@ -1,0 +1,32 @@
+// What single parts of a Space remember from call to call.
+// Thread safety: atomics from any thread; the rest is its part's, which says whose.
+#pragma once
+
+#include <cstdint>
+
+#include "memgroup/accounts.h"
+#include "sync/atomic.h"
+
+namespace coldpress::vm {
+
+// recompress.cc; but for the percent, one thread at a time.
+struct Recompression {
+  sync::Atomic<std::uint32_t> percent{20};  // of one cpu, at most
+  std::int64_t turn_ns = 2'000'000'000;
+  std::uint32_t hand = 0;
+  std::int64_t budget_ns = 0, seen_ns = 0, begun_ns = 0;
+};
+
+// shrinker.cc
+struct Shrinker {
+  sync::Atomic<bool> enabled{false};
+  sync::Atomic<std::uint64_t> credit{0};  // what is to go
+  sync::Atomic<std::uint32_t> device_loads[memgroup::kMaxAccounts] = {};
+};
+
+// reclaim.cc: that it has given up, until then, and at what usage.
+struct Hopeless {
+  sync::Atomic<std::int64_t> until_ns{0}, pause_ns{0}, usage{0};
+};
+
+}  // namespace coldpress::vm
