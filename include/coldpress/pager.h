@@ -88,7 +88,7 @@ class Group {
   ~Group();
 
   explicit operator bool() const { return pager_ != nullptr; }
-  // At any time; what is over a lower limit goes from now on.
+  // At any time; what is over a lower limit goes from now on (of what is on devices: no more goes there).
   void set_limits(const GroupLimits& limits);
   GroupLimits limits() const;
   // Gives so much of the group's memory back now. false: not all of it.
@@ -139,7 +139,6 @@ class Region {
   Pager* pager_ = nullptr;
   void* data_ = nullptr;
   std::size_t bytes_ = 0;
-  unsigned group_ = 0;
 };
 
 class Pager {
@@ -153,11 +152,16 @@ class Pager {
 
   // A region of `bytes` (rounded up to pages), zero-filled. Empty on failure.
   Region map(std::size_t bytes) { return map_for(bytes, 0); }
-  // One that belongs to the group.
-  Region map(std::size_t bytes, const Group& group) { return map_for(bytes, group.number_); }
-  // A group below the pager itself, or below another group. Empty: there are too many (63), or no memory.
+  // One that belongs to the group, which is this pager's.
+  Region map(std::size_t bytes, const Group& group) {
+    return group.pager_ == this ? map_for(bytes, group.number_) : Region();
+  }
+  // A group below the pager itself, or below another group. Empty: there are too many (63, those counted that
+  // were destroyed and have something left in a clone), no memory, or the parent is not this pager's.
   Group group(const GroupLimits& limits) { return make_group(limits, 0); }
-  Group group(const GroupLimits& limits, const Group& parent) { return make_group(limits, parent.number_); }
+  Group group(const GroupLimits& limits, const Group& parent) {
+    return parent.pager_ == this ? make_group(limits, parent.number_) : Group();
+  }
 
   // Each of these returns "", or one sentence that says why not.
   // What is over a lower limit goes from now on.

@@ -53,6 +53,8 @@ Group::~Group() { reset(); }
 
 void Group::reset() {
   if (pager_ == nullptr) return;
+  // In the child of a fork there is no engine, and who held its locks is not there to let go.
+  if (!pager_->implementation_->engine->running()) return;
   pager_->implementation_->operate([&](vm::Space& space, vm::Worker&) {
     space.close_group(static_cast<memgroup::AccountId>(number_));
     return true;

@@ -48,23 +48,23 @@ Region Pager::map_for(std::size_t bytes, unsigned group) {
   PageIndex first = page_of(reinterpret_cast<std::uint64_t>(data));
   PageRange range{first, first + bytes / kPageBytes};
   using Adopted = vm::Space::Adopted;
-  bool given = group == 0 || implementation_->operate([&](vm::Space& space, vm::Worker&) {
-    return space.give_to(range, static_cast<memgroup::AccountId>(group));
-  });
-  Adopted adopted = given ? Adopted::kLater : Adopted::kRefused;
+  Adopted adopted = Adopted::kLater;
   // Each of these waits for a moment without a change of mappings by other threads, for milliseconds.
   for (int tries = 0; adopted == Adopted::kLater && tries < 1000; ++tries) {
     adopted = implementation_->operate(
         [&](vm::Space& space, vm::Worker& worker) { return space.adopt(range, worker); });
   }
-  if (adopted != Adopted::kYes) {
+  // Only now: until the range is adopted, a message may come of what was there before.
+  bool given = adopted == Adopted::kYes && implementation_->operate([&](vm::Space& space, vm::Worker&) {
+    return space.give_to(range, static_cast<memgroup::AccountId>(group));
+  });
+  if (!given) {
     os::sys_munmap(data, bytes);
     return region;
   }
   region.pager_ = this;
   region.data_ = data;
   region.bytes_ = bytes;
-  region.group_ = group;
   return region;
 }
 
@@ -124,7 +124,6 @@ Region& Region::operator=(Region&& other) noexcept {
     pager_ = std::exchange(other.pager_, nullptr);
     data_ = std::exchange(other.data_, nullptr);
     bytes_ = std::exchange(other.bytes_, 0);
-    group_ = other.group_;
   }
   return *this;
 }
@@ -171,9 +170,11 @@ void Region::unpin(std::size_t offset, std::size_t bytes) {
 
 Region Region::clone() {
   if (pager_ == nullptr) return {};
-  Region copy = pager_->map_for(bytes_, group_);
-  if (!copy) return {};
   PageRange from = part(0, bytes_, true).pages;
+  std::uint64_t to_next = 0;
+  Region copy =
+      pager_->map_for(bytes_, pager_->implementation_->engine->space().account_of(from.begin, &to_next));
+  if (!copy) return {};
   PageIndex to = copy.part(0, bytes_, true).pages.begin;
   using Cloned = vm::Space::Cloned;
   constexpr unsigned kPatience = 1000;  // milliseconds for one page, as of a fork that goes on

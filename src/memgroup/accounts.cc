@@ -38,6 +38,7 @@ Limits Accounts::limits(AccountId id) const {
 }
 
 void Accounts::close(AccountId id) {
+  sync::MutexLock lock(mutex_);
   set_limits(id, {});
   table_[id].open.store(false);
 }

@@ -59,7 +59,8 @@ struct Account {
   sync::Atomic<bool> writeback{true};
   sync::Atomic<std::int64_t> resident{0}, stored{0}, stored_bytes{0}, swapped{0};
   sync::Atomic<std::int64_t> peak{0};
-  sync::Atomic<std::int64_t> hopeless_until_ns{0};  // reclaim has given up, until then
+  sync::Atomic<std::int64_t> hopeless_until_ns{0};  // reclaim has given up max, until then
+  std::int64_t background_until_ns = 0;             // and high: the background's own
 #define COLDPRESS_FIELD(name) sync::Atomic<std::uint64_t> name{0};
   COLDPRESS_ACCOUNT_EVENTS(COLDPRESS_FIELD)
 #undef COLDPRESS_FIELD
@@ -107,8 +108,9 @@ class Accounts {
   bool writes_back(AccountId id) const;
 
  private:
-  static bool is_free(const Account& account) {
-    return !account.open.load() && account.children == 0 && !account.charged();
+  static bool is_free(Account& account) {
+    return !account.open.load() && account.children == 0 && !account.charged() &&
+           !account.pressure.waited_for();
   }
 
   ReservedArray<Account> table_;

@@ -38,6 +38,10 @@ class Pressure {
   // As of the last update.
   Told told() EXCLUDES(mutex_);
   void tell(Stats& stats);
+  bool waited_for() EXCLUDES(mutex_) {
+    sync::MutexLock lock(mutex_);
+    return waiting_ > 0;
+  }
   bool due(std::int64_t now_ns) const { return now_ns - updated_ns_ >= kPeriodNs; }
 
  private:

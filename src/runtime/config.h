@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "codec/codec.h"
+#include "memgroup/accounts.h"
 
 namespace coldpress::runtime {
 
@@ -37,10 +38,14 @@ struct Config {
   bool check_accounts = false;  // at exit: for tests
   SwapSpec swap[kMaxSwap];
   std::size_t swap_count = 0;
-  std::uint32_t max_pool_percent = 80;    // of the limit, for the pool, where there is swap
-  bool writeback = true, enabled = true;  // changed at run time only
-  long root_pid = 0;                      // the process that reports at its exit
-  char stats_path[512] = {};              // absolute; empty: no file
+  std::uint32_t max_pool_percent = 80;  // of the limit, for the pool, where there is swap
+  // Changed at run time only; forked children have them, programs that are executed do not.
+  bool writeback = true, enabled = true, shrinker = false;
+  std::uint32_t recompress_percent = 20;
+  std::int64_t high_pages = memgroup::kNoLimit, swap_max_pages = memgroup::kNoLimit;
+  std::int64_t zswap_max_bytes = memgroup::kNoLimit;
+  long root_pid = 0;          // the process that reports at its exit
+  char stats_path[512] = {};  // absolute; empty: no file
 };
 
 // Reads a value of --swap: "PATH[,size=SIZE][,prio=N]" or "ram:SIZE[,prio=N]"; "auto" and "none" are the

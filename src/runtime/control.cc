@@ -99,13 +99,15 @@ void Engine::set(std::string_view text, Text& answer) {
     space_.set_writeback(config_.writeback);
     space_.hope_again();
   } else if (key == "shrinker" && parse_count(value, 1, number)) {
-    space_.set_shrinker(number == 1);
+    config_.shrinker = number == 1;
+    space_.set_shrinker(config_.shrinker);
   } else if (key == "enabled" && parse_count(value, 1, number)) {
     config_.enabled = number == 1;
     space_.zswap().set_enabled(config_.enabled);
     space_.hope_again();
   } else if (key == "recompress_percent" && parse_count(value, 100, number)) {
-    space_.set_recompress_share(static_cast<std::uint32_t>(number));
+    config_.recompress_percent = static_cast<std::uint32_t>(number);
+    space_.set_recompress_share(config_.recompress_percent);
   } else if (key == "codec") {
     auto choice = codec::parse_choice(value);
     if (!choice) {
@@ -123,21 +125,30 @@ void Engine::set(std::string_view text, Text& answer) {
 }
 
 void Engine::set_mark(std::string_view key, std::string_view value, Text& answer) {
-  constexpr std::uint64_t kMax = static_cast<std::uint64_t>(memgroup::kNoLimit);
-  auto bytes = value == "max" ? std::optional(kMax) : parse_size(value, 0);
-  if (!bytes) {
+  auto size = value == "max" ? std::optional<std::uint64_t>(0) : parse_size(value, 0);
+  if (!size || *size > static_cast<std::uint64_t>(memgroup::kNoLimit)) {
     answer << key << "=" << value << " is not a size, nor max";
     return;
   }
-  std::uint64_t pages = *bytes == kMax ? kMax : *bytes >> kPageShift;
-  if (key == "high") {
-    group_.set_high(static_cast<std::int64_t>(pages));
-  } else if (key == "swap.max") {
-    space_.set_swap_max(pages);
-  } else {
-    space_.set_zswap_max(static_cast<std::int64_t>(*bytes));
-  }
+  auto bytes = value == "max" ? memgroup::kNoLimit : static_cast<std::int64_t>(*size);
+  std::int64_t pages = value == "max" ? bytes : bytes >> kPageShift;
+  (key == "high"       ? config_.high_pages
+   : key == "swap.max" ? config_.swap_max_pages
+                       : config_.zswap_max_bytes) = key == "zswap.max" ? bytes : pages;
+  apply_settings();
   space_.hope_again();
+}
+
+// Also in the child of a fork that starts afresh.
+void Engine::apply_settings() {
+  space_.set_writeback(config_.writeback);
+  space_.zswap().set_enabled(config_.enabled);
+  space_.set_shrinker(config_.shrinker);
+  space_.set_recompress_share(config_.recompress_percent);
+  group_.set_high(config_.high_pages);
+  space_.set_swap_max(static_cast<std::uint64_t>(config_.swap_max_pages));
+  space_.set_zswap_max(config_.zswap_max_bytes);
+  reclaim_again_ns_ = 0;
 }
 
 // false: not done yet.

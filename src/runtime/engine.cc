@@ -164,8 +164,7 @@ Status Engine::activate() {
                            .max_leaves = kMaxLeaves,
                            .max_pool_percent = config_.max_pool_percent,
                            .counted = mode_ == Mode::kLibrary};
-  space_.set_writeback(config_.writeback);
-  space_.zswap().set_enabled(config_.enabled);
+  apply_settings();
   if (!space_.init(memory_, mmu_, group_, options)) return no_memory();
   space_.set_fork_handler(this);
   space_.set_usage_source(this);

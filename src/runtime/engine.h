@@ -134,6 +134,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   static void server_entry(void* server);
   void monitor();
   void watch();
+  void reclaim_to_low();
   std::int64_t tick_ns() const;
   void refresh_usage();
   void adopt_everything();
@@ -143,6 +144,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   bool follow_order(Order order, std::uint64_t argument, Text& answer);
   void set(std::string_view text, Text& answer);
   void set_mark(std::string_view key, std::string_view value, Text& answer);
+  void apply_settings();
   bool reclaim_some(std::uint64_t bytes, Text& answer);
   void swap_on(std::string_view text, Text& answer);
   bool swap_off(std::string_view name, Text& answer);
@@ -191,6 +193,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   sync::Atomic<std::int64_t> usage_read_at_{0};
   std::int64_t adopted_at_ = 0;
   std::int64_t metadata_charged_ = 0;  // kLibrary
+  std::int64_t reclaim_again_ns_ = 0, reclaim_pause_ns_ = 0;
   // Of an order under way.
   std::int64_t reclaim_goal_ = -1;  // in pages
   std::int64_t order_begun_ns_ = 0;

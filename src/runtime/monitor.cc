@@ -14,6 +14,9 @@ namespace {
 constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::int64_t kLongestTickNs = 50 * kMillisecond;
 constexpr std::int64_t kShortestTickNs = kMillisecond;
+// Between tries to reach a high mark that can not be reached.
+constexpr std::int64_t kFirstPauseNs = kMillisecond, kLongestPauseNs = 100 * kMillisecond;
+constexpr std::int64_t kTrashAgeNs = 10 * kMillisecond;
 // How fast a program can fill memory natively, for the time that it is safe to look away.
 constexpr std::int64_t kFillBytesPerSecond = std::int64_t{4} << 30;
 
@@ -81,12 +84,12 @@ void Engine::watch() {
   if (active_.load()) {
     devices_.check_children(space_);
     space_.tidy_devices(monitor_worker_);
-    mmu_.empty_trash();
+    mmu_.empty_trash(kTrashAgeNs);
   }
   if (group_.usage() > group_.high() && !space_.hopeless()) {
     if (!active_.load() && !try_to_activate()) return;
     if (mode_ == Mode::kProcess) adopt_everything();
-    space_.reclaim_to(group_.low(), monitor_worker_);
+    reclaim_to_low();
     // A program that outgrew reclaim natively did so in ranges that are new: look again at once.
     if (mode_ == Mode::kProcess && group_.usage() > group_.high()) adopt_everything();
   }
@@ -103,6 +106,13 @@ void Engine::watch() {
   }
   look_for_order();
   refresh_gauges();
+}
+
+void Engine::reclaim_to_low() {
+  if (sync::now_ns() < reclaim_again_ns_ && group_.usage() < group_.limit()) return;
+  bool held = space_.reclaim_to(std::max<std::int64_t>(group_.low(), 0), monitor_worker_);
+  reclaim_pause_ns_ = held ? 0 : std::clamp(reclaim_pause_ns_ * 2, kFirstPauseNs, kLongestPauseNs);
+  reclaim_again_ns_ = sync::now_ns() + reclaim_pause_ns_;
 }
 
 // Better unmanaged and whole than half managed; said once, since this state does not end.
@@ -162,9 +172,11 @@ void Engine::refresh_gauges() {
 // thread stacks (the kernel could not deliver a signal on one that is out), executable ones (the
 // kernel moves pages between mappings of equal protection only).
 void Engine::adopt_everything() {
-  constexpr std::int64_t kPause = 2 * kMillisecond;
+  // With half of the reserve left, nothing grows that is not known, or not fast.
+  constexpr std::int64_t kPause = 2 * kMillisecond, kCalmPause = 20 * kMillisecond;
   std::int64_t now = sync::now_ns();
-  if (now - adopted_at_ < kPause) return;
+  bool calm = group_.usage() < (group_.high() + group_.limit()) / 2;
+  if (now - adopted_at_ < (calm ? kCalmPause : kPause)) return;
   std::size_t blocks = 0;
   bool have_blocks = false, later = false;
   // The C library's own variables (its .bss is an anonymous mapping without a name) are read by the memcpy()

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "swap/device_store.h"
+#include "sync/explore.h"
 #include "sync/futex.h"
 
 namespace coldpress::swap {
@@ -45,6 +46,7 @@ bool DeviceStore::clean() {
       continue;
     }
     Batch& batch = *filling_;
+    sync::mark("cleaning: segments are packed again");
     for (bool fits = true; segment; segment = std::exchange(next, SegmentId{})) {
       batch.cleaned[batch.cleaned_count++] = segment;
       fits = fits && pack_again(areas_[i], segment);

@@ -39,6 +39,9 @@ enum class Mutant : std::uint8_t {
   kUnpinEarly,    // the slot is free before the page is mapped
   kLookOnce,      // slots: whoever takes a cluster's last slot does not look again after unmarking it
   kEqualIsProof,  // an entry that is equal again counts as unchanged
+  // what only this engine has
+  kStaleScan,  // what was scanned is believed after others have been at the layout
+  kLosePayer,  // a frame that moves with its page forgets who pays for it
 };
 
 #ifdef COLDPRESS_SCHED

@@ -6,6 +6,7 @@
 // background reclaimer has the kernel do what a write would.
 #include <algorithm>
 
+#include "sync/explore.h"
 #include "sync/futex.h"
 #include "vm/space.h"
 
@@ -22,15 +23,16 @@ Space::Captured Space::capture_next() {
   return capture_batch({}, hand_, false);
 }
 
-// Captures up to a group of pages, from `hand` on, within `within` (everything managed when empty). With
-// `all`, hints are not heeded. Returns the pages captured; 0 after a whole turn without any.
-Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all) {
+// Captures up to a group of pages, by so many looks at most, from `hand` on, within `within` (everything
+// managed when empty). With `all`, hints are not heeded. Returns the pages captured; 0 after a whole turn
+// without any.
+Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all, unsigned scans) {
   swap::GroupId group = frames_.take_hole();
   if (!group) return {};
   std::uint32_t filled = 0, captured = 0;
   bool wrapped = false, stop = false, interrupted = false, changed = false;
   PageIndex start = hand;
-  while (!stop && filled < kGroupFrames) {
+  for (; !stop && filled < kGroupFrames && scans > 0; --scans) {
     sync::MutexLock lock(layout_);
     if (paused_.load()) break;
     forget_moves();
@@ -51,6 +53,7 @@ Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all
     std::size_t runs = mmu_->scan_present({hand, region.end}, 256, found, &scanned_to);
     for (std::size_t i = 0; counted_ && i <= runs; ++i) {
       forget_absent({i == 0 ? hand : found[i - 1].end, i == runs ? scanned_to : found[i].begin});
+      if (i < runs) charge_present(found[i]);
     }
     changed = false;
     for (std::size_t i = 0; i < runs && !stop && !changed && filled < kGroupFrames; ++i) {
@@ -97,6 +100,7 @@ Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all
   }
   frames_.rest(group, sync::now_ns());
   captures_.fetch_add(captured, sync::kRelaxed);
+  if (shrinker_.enabled.load(sync::kRelaxed)) shrinker_.captured.fetch_add(captured, sync::kRelaxed);
   add_to(group_->stats().pgsteal, captured);
   return {captured, interrupted};
 }
@@ -108,6 +112,8 @@ bool Space::let_faults_in() {
   layout_.unlock();
   sync::pause();
   layout_.lock();
+  if (layout_changes_ != before) sync::mark("capture: the layout has changed between two runs");
+  if (sync::is_mutant(sync::Mutant::kStaleScan)) return true;
   return layout_changes_ == before && !paused_.load();
 }
 
@@ -118,7 +124,7 @@ MoveStatus Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupI
   FrameId frame = group.first() + filled;
   swap::Entry entries[kGroupFrames];
   PageWord before[kGroupFrames];
-  std::uint32_t shadow = shadow_now();
+  std::uint32_t shadow = shadow_now(first);
   pages = static_cast<std::uint32_t>(slots_.allocate({entries, pages}, frame));
   if (pages == 0) return MoveStatus::kNoMemory;
   // Publish first (invariant 1 of space.h): whoever faults on a captured page finds its entry, locked.
@@ -145,11 +151,7 @@ MoveStatus Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupI
   for (std::uint32_t i = 0; i < result.moved; ++i) {
     memgroup::AccountId payer = kProcess;
     if (counted_) {
-      if (before[i].payer() == 0) {  // written to after MADV_FREE
-        group_->charge(1);
-        group_->accounts().charge_resident(owners_.at(first + i), 1);
-        before[i] = before[i].paid_by(owners_.at(first + i) + 1u);
-      }
+      COLDPRESS_CHECK(before[i].payer() != 0);  // charge_present()
       payer = static_cast<memgroup::AccountId>(before[i].payer() - 1);
       group_->accounts().count(payer, &memgroup::Account::pgsteal);
     }

@@ -69,6 +69,10 @@ Space::CloneStep Space::clone_words(PageRange from, PageIndex to, PageIndex& don
     PageIndex page = source.begin + i;
     PageWord word = table_.peek(page), before = table_.peek(to + i);
     if (before.is_entry() || before.is_poisoned()) return CloneStep::kRefused;
+    if (before.payer() != 0) {  // dropped while it was filled, and nothing has told
+      forget_payer(before);
+      store_word(to + i, before.paid_by(0));
+    }
     CloneStep step = CloneStep::kDone;
     if (word.is_entry()) {
       busy = word.entry();
@@ -116,7 +120,7 @@ Space::CloneStep Space::clone_word(PageWord word, PageIndex to, Worker& worker) 
         return CloneStep::kRefused;
     }
   }
-  store_word(to, PageWord::entry(entry, word.backoff(), shadow_now()));
+  store_word(to, PageWord::entry(entry, word.backoff(), shadow_now(to)));
   return CloneStep::kDone;
 }
 

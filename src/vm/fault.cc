@@ -23,7 +23,8 @@ using swap::State;
 
 bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
   add_to(group_->stats().pgfault);
-  memgroup::AccountId account = account_of(page);
+  std::uint64_t to_next = 0;  // pages to where another group's range may begin
+  memgroup::AccountId account = account_of(page, &to_next);
   memgroup::WaitingFor waiting(group_->accounts(), account);
   group_->accounts().count(account, &memgroup::Account::pgfault);
   for (;;) {
@@ -35,9 +36,11 @@ bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
     if (prepared.out_of_reach) return false;
     State state = prepared.word.state;
     bool loads = prepared.valid && prepared.loaded == Loaded::kGood && state != State::kFrame;
-    std::uint32_t count = loads && state != State::kDevice
-                              ? prepare_run(page, run, group_->accounts().room(account), worker)
-                              : 1;
+    std::uint32_t count = loads ? prepare_run(page, run,
+                                              std::min<std::int64_t>(group_->accounts().room(account),
+                                                                     static_cast<std::int64_t>(to_next)),
+                                              worker)
+                                : 1;
     Outcome outcome;
     {
       sync::MutexLock lock(layout_);
@@ -97,7 +100,7 @@ Space::Prepared Space::prepare(PageIndex page, Worker& worker) {
     }
   } else if (prepared.word.state == State::kDevice) {
     if (worker.devices) {
-      prepared.loaded = load_from_device(prepared.word.payload, false, worker);
+      prepared.loaded = load_from_device(prepared.word.payload, follows(page), worker, worker.page);
     } else {
       prepared.out_of_reach = true;
     }
@@ -170,7 +173,7 @@ Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& pre
   if (prepared.loaded != Loaded::kGood) {
     store_word(page, PageWord::poisoned());
   } else {
-    store_resident(page, word_after_load(word));
+    store_resident(page, word_after_load(page, word));
   }
   if (slot.state == State::kZswap) {
     add_to(stats.zswpin);
@@ -328,6 +331,7 @@ std::uint32_t Space::fill_window(PageIndex page) {
   if (hint.window > kMaxWindow) hint.window = kMaxWindow;
   PageRange region = regions_.at_or_after(page);
   std::uint64_t room = region.contains(page) ? region.end - page : 1;
+  if (!owners_.empty()) room = std::min(room, owners_.to_next(page));
   std::uint32_t pages = 1;
   while (pages < hint.window && pages < room) {
     PageWord word = table_.peek(page + pages);
@@ -338,14 +342,14 @@ std::uint32_t Space::fill_window(PageIndex page) {
   return pages;
 }
 
-PageWord Space::word_after_load(PageWord entry_word) const {
+PageWord Space::word_after_load(PageIndex page, PageWord entry_word) {
   memgroup::Stats& stats = group_->stats();
   add_to(stats.workingset_refault);
   // Refault distance in units of 1/64 of the limit: what was out for less than a turn of the resident set
   // would have been a hit with a little more memory. Nearly a turn is what everything takes that is used in a
   // loop too large for the memory: kept all, none of it would stay (docs/performance.md).
   constexpr std::uint32_t kSoon = 40;
-  std::uint32_t distance = (shadow_now() - entry_word.shadow()) & PageWord::kShadowMask;
+  std::uint32_t distance = (shadow_now(page) - entry_word.shadow()) & PageWord::kShadowMask;
   if (distance <= kSoon) {
     add_to(stats.workingset_activate);
     return activated(entry_word.backoff());
@@ -353,9 +357,19 @@ PageWord Space::word_after_load(PageWord entry_word) const {
   return PageWord::native(entry_word.backoff() > 0 ? entry_word.backoff() - 1 : 0, 1);
 }
 
-std::uint32_t Space::shadow_now() const {
-  std::uint64_t unit = static_cast<std::uint64_t>(group_->limit()) / 64 + 1;
-  return static_cast<std::uint32_t>(captures_.load(sync::kRelaxed) / unit) & PageWord::kShadowMask;
+// By the tightest limit that the page is under, and what was captured under it.
+std::uint32_t Space::shadow_now(PageIndex page) {
+  std::int64_t limit = group_->limit();
+  std::uint64_t captures = captures_.load(sync::kRelaxed);
+  const memgroup::Accounts& accounts = group_->accounts();
+  for (memgroup::AccountId id = owners_.at(page); id != memgroup::kProcess; id = accounts[id].parent) {
+    std::int64_t max = accounts[id].max.load(sync::kRelaxed);
+    if (max >= limit) continue;
+    limit = max;
+    captures = accounts[id].pgsteal.load(sync::kRelaxed);
+  }
+  return static_cast<std::uint32_t>(captures / (static_cast<std::uint64_t>(limit) / 64 + 1)) &
+         PageWord::kShadowMask;
 }
 
 void Space::make_room(Worker& worker) {

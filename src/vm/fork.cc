@@ -44,7 +44,7 @@ Space::Loaded Space::read_content(PageWord word, Worker& worker) {
       break;
     case State::kDevice:
       COLDPRESS_CHECK(worker.devices);
-      loaded = load_from_device(slot.payload, true, worker);
+      loaded = load_from_device(slot.payload, true, worker, worker.page);
       break;
     case State::kFree:
       COLDPRESS_CHECK(!"unreachable: lock() refuses free slots");
@@ -166,7 +166,7 @@ void Space::drop_filled() {
 }
 
 void Space::prepare_unseen_fork(Worker& worker) {
-  pause_reclaim(true);
+  paused_.store(true);
   { sync::MutexLock flush(layout_); }  // a capture under way ends; the next one sees the pause
   page_in({{0}, kEndOfPages}, worker);
   show_to_forks(true);
@@ -174,7 +174,7 @@ void Space::prepare_unseen_fork(Worker& worker) {
 
 void Space::end_unseen_fork() {
   show_to_forks(false);
-  pause_reclaim(false);
+  paused_.store(false);
 }
 
 void Space::show_to_forks(bool shown) {

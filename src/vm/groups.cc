@@ -19,23 +19,25 @@ using memgroup::AccountId;
 using memgroup::kProcess;
 namespace {
 
-constexpr std::uint32_t kFutileTurns = 4;
+constexpr std::uint32_t kFutileTurns = 4, kMostIdleSteps = 8;
 constexpr std::int64_t kPauseNs = 10'000'000;
 
 }  // namespace
 
+// Below the first that is open, from the account up: it may have been closed since the caller looked.
 bool Space::give_to(PageRange range, AccountId account) {
+  const memgroup::Accounts& accounts = group_->accounts();
   sync::MutexLock lock(layout_);
+  while (account != kProcess && !accounts.is_open(account)) account = accounts[account].parent;
   return owners_.set(range, account);
 }
 
 void Space::close_group(AccountId account) {
   memgroup::Accounts& accounts = group_->accounts();
+  sync::MutexLock lock(layout_);
   AccountId parent = accounts[account].parent;
-  {
-    sync::MutexLock lock(layout_);
-    owners_.replace(account, parent);
-  }
+  while (parent != kProcess && !accounts.is_open(parent)) parent = accounts[parent].parent;
+  owners_.replace(account, parent);
   accounts.close(account);
 }
 
@@ -44,9 +46,11 @@ void Space::charge_uncounted(std::int64_t pages) {
   uncounted_.fetch_add(pages, sync::kRelaxed);
 }
 
-AccountId Space::account_of(PageIndex page) {
+AccountId Space::account_of(PageIndex page, std::uint64_t* to_next) {
+  *to_next = ~std::uint64_t{0} >> 1;
   if (!group_->accounts().any()) return kProcess;
   sync::MutexLock lock(layout_);
+  *to_next = owners_.to_next(page);
   return owners_.at(page);
 }
 
@@ -63,17 +67,36 @@ void Space::store_resident(PageIndex page, PageWord hints) {
   store_word(page, hints);
 }
 
-// Pages that are not in memory, and that somebody pays for: MADV_DONTNEED drops what it finds, also what was
-// filled after its message was taken, and no other message tells.
+// Of pages that were not found in memory: who pays for one does not any more. MADV_DONTNEED drops what it
+// finds, also what was filled after its message was taken, and no other message tells. The kernel may also
+// have it swapped out or on its way, or have moved it with the mapping; so it is asked again.
 void Space::forget_absent(PageRange range) {
   for (PageIndex page = table_.next_leaf(range.begin, range.end); page < range.end;) {
     PageWord word = table_.peek(page);
     if (word.payer() != 0) {
-      forget_payer(word);
-      store_word(page, word.paid_by(0));
+      std::uint64_t zero = 0;
+      if (mmu_->changing()) return;
+      if ((mmu_->holding(page, 1, &zero) & ~zero) == 0) {
+        forget_payer(word);
+        store_word(page, word.paid_by(0));
+      }
     }
     page = page + 1;
     if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, range.end);
+  }
+}
+
+// Of pages that were found: somebody pays. What was written to after MADV_FREE came back without a fault; it
+// stays marked as zapped, since the kernel may drop it still.
+void Space::charge_present(PageRange range) {
+  for (PageIndex page = range.begin; page < range.end; page = page + 1) {
+    PageTable::Word* at = table_.ensure(page);
+    if (at == nullptr) return;
+    PageWord word = PageWord::from_raw(at->load(sync::kRelaxed));
+    if (word.is_entry() || word.is_poisoned() || word.payer() != 0) continue;
+    group_->charge(1);
+    group_->accounts().charge_resident(owners_.at(page), 1);
+    at->store(word.paid_by(owners_.at(page) + 1u).raw(), sync::kRelease);
   }
 }
 
@@ -116,13 +139,25 @@ bool Space::store_refused(AccountId account) const {
   return full && !(takes_raw() && may_write_back(account));
 }
 
+// Where the background begins to reclaim a group: faults find room most of the time, since there is a reserve
+// below max, as the process has one.
+std::int64_t Space::mark_of(const Account& account) {
+  constexpr std::int64_t kMostReserve = 4096;
+  std::int64_t max = account.max.load(sync::kRelaxed);
+  return std::min(account.high.load(sync::kRelaxed), max - std::min(max / 16, kMostReserve));
+}
+
 // Of a fault in the account's range.
 void Space::make_room_within(AccountId account, Worker& worker) {
   memgroup::Accounts& accounts = group_->accounts();
-  if (accounts.above_high(account) != kProcess) {
-    accounts.count(accounts.above_high(account), &Account::reached_high);
-    if (usage_source_ != nullptr) usage_source_->pressure();
+  if (AccountId above = accounts.above_high(account); above != kProcess) {
+    accounts.count(above, &Account::reached_high);
   }
+  bool wanted = false;
+  for (AccountId id = account; id != kProcess; id = accounts[id].parent) {
+    wanted = wanted || accounts[id].usage() > mark_of(accounts[id]);
+  }
+  if (wanted && usage_source_ != nullptr) usage_source_->pressure();
   for (AccountId full = accounts.at_max(account); full != kProcess;
        full = accounts.at_max(accounts[full].parent)) {
     if (accounts[full].hopeless_until_ns.load(sync::kRelaxed) > sync::now_ns()) continue;
@@ -132,55 +167,78 @@ void Space::make_room_within(AccountId account, Worker& worker) {
   }
 }
 
+// A slice of each in turn: one that faults as fast as it is reclaimed keeps the background from no other.
 void Space::watch_groups(Worker& worker) {
+  constexpr std::int64_t kSliceNs = 2'000'000, kPauseNs = 20'000'000;
   if (zswap_max_left() < 0) write_back(WritebackNeed::kBackground, worker);
   memgroup::Accounts& accounts = group_->accounts();
   for (std::size_t i = 1; i < accounts.end(); ++i) {
     auto id = static_cast<AccountId>(i);
     Account& account = accounts[id];
-    if (!accounts.is_open(id) || account.hopeless_until_ns.load(sync::kRelaxed) > sync::now_ns()) continue;
-    std::int64_t max = account.max.load(sync::kRelaxed);
-    // Faults find room most of the time: a reserve below max, as the process has one.
-    std::int64_t mark =
-        std::min(account.high.load(sync::kRelaxed), max - std::min<std::int64_t>(max / 16, 4096));
-    if (account.usage() > mark) reclaim_group(id, mark - mark / 64, worker);
+    std::int64_t now = sync::now_ns();
+    if (account.pressure.due(now)) account.pressure.update(now, 0);
+    if (!accounts.is_open(id) || account.background_until_ns > now) continue;
+    std::int64_t mark = mark_of(account);
+    bool held = account.usage() <= mark || reclaim_group(id, mark - mark / 64, worker, now + kSliceNs);
+    // Not again at once: it would only pass over hints until pages in use go.
+    if (!held) account.background_until_ns = now + kPauseNs;
     if (account.stored_bytes.load(sync::kRelaxed) > account.zswap_max_bytes.load(sync::kRelaxed)) {
       write_back(WritebackNeed::kBackground, worker, id);
     }
-    if (account.pressure.due(sync::now_ns())) account.pressure.update(sync::now_ns(), 0);
   }
 }
 
-// Takes pages of the account, and of those below it, until its usage is at most `target`.
-bool Space::reclaim_group(AccountId id, std::int64_t target, Worker& worker) {
+// Takes pages of the account, and of those below it, until its usage is at most `target`. What others are at
+// is waited for, a little.
+bool Space::reclaim_group(AccountId id, std::int64_t target, Worker& worker, std::int64_t until_ns) {
+  constexpr std::int64_t kLookNs = 200'000, kPatienceNs = 1'000'000'000;
   Account& account = group_->accounts()[id];
   std::size_t pending = worker.pending_count;
+  std::int64_t waiting_until = 0, least = account.usage();
+  std::uint32_t idle_steps = 0;  // that took nothing, or took out what came back
   for (std::uint32_t failures = 0; account.usage() > target;) {
     if (paused_.load(sync::kRelaxed) || worker.pending_count > pending) return true;
-    if (reclaim_group_step(id, worker)) {
-      failures = 0;
-    } else if (++failures >= kFutileTurns) {
-      if (account.usage() < account.max.load(sync::kRelaxed)) return false;
-      account.hopeless_until_ns.store(sync::now_ns() + kPauseNs, sync::kRelaxed);
-      group_->accounts().count(id, &Account::limit_exceeded);
-      return false;
+    if (until_ns != 0 && sync::now_ns() > until_ns) return true;
+    bool step = reclaim_group_step(id, failures > 0, worker);
+    if (account.usage() < least) {
+      least = account.usage();
+      failures = idle_steps = 0;
+      waiting_until = 0;
+    } else if (!step || ++idle_steps > kMostIdleSteps) {
+      idle_steps = 0;
+      bool writes = devices_.under_way_bytes() > 0 || writing_.load(sync::kRelaxed);
+      std::int64_t now = sync::now_ns();
+      if (waiting_until == 0) waiting_until = now + kPatienceNs;
+      if (!writes || now > waiting_until || device_stuck_.load(sync::kRelaxed)) ++failures;
+      if (failures >= kFutileTurns) {
+        if (account.usage() < account.max.load(sync::kRelaxed)) return false;
+        account.hopeless_until_ns.store(now + kPauseNs, sync::kRelaxed);
+        group_->accounts().count(id, &Account::limit_exceeded);
+        return false;
+      }
+      if (account.usage() >= account.max.load(sync::kRelaxed)) sync::sleep_ns(kLookNs);
     }
     if (usage_source_ != nullptr && !usage_source_->keep_going()) return true;
   }
   return true;
 }
 
-bool Space::reclaim_group_step(AccountId id, Worker& worker) {
+// `all`: hints were heeded in vain.
+bool Space::reclaim_group_step(AccountId id, bool all, Worker& worker) {
   const memgroup::Accounts& accounts = group_->accounts();
   release_spent();
-  if (accounts.zswap_full(id) && write_back(WritebackNeed::kSoon, worker, id)) return true;
+  if (accounts.zswap_full(id)) {
+    if (write_back(WritebackNeed::kSoon, worker, id)) return true;
+    // More in the pool does not help: what is on its way out of it is what there is to wait for.
+    if (devices_.leaving_bytes() > 0 && !device_stuck_.load(sync::kRelaxed)) return false;
+  }
   auto ours = [&](const swap::FrameOwner& owner) { return accounts.within(owner.entry.account, id); };
   if (swap::GroupId rested = frames_.take_rested(sync::now_ns(), ours)) {
     Compressed compressed = compress_group(rested, worker, id);
     if (!compressed.all_back) drain_messages(worker);
     if (compressed.any || !compressed.all_back) return true;
   }
-  Captured captured = capture_of(id);
+  Captured captured = capture_of(id, all);
   if (captured.pages > 0) return true;
   if (captured.interrupted) {
     drain_messages(worker);
@@ -190,7 +248,7 @@ bool Space::reclaim_group_step(AccountId id, Worker& worker) {
 }
 
 // As capture_next(), of the account's ranges.
-Space::Captured Space::capture_of(AccountId id) {
+Space::Captured Space::capture_of(AccountId id, bool all) {
   sync::MutexLock scan(scan_mutex_);
   PageIndex& hand = group_hands_[id];
   bool wrapped = false;
@@ -208,7 +266,7 @@ Space::Captured Space::capture_of(AccountId id) {
     }
     if (group_->accounts().within(part.account, id)) {
       if (hand < part.range.begin) hand = part.range.begin;
-      Captured captured = capture_batch(part.range, hand, false);
+      Captured captured = capture_batch(part.range, hand, all);
       if (captured.pages > 0 || captured.interrupted) return captured;
     }
     hand = part.range.end;

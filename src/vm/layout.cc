@@ -28,6 +28,7 @@
 // "Lately" ends, and words that are left belong to nobody, when the kernel says that no change is under way:
 // every message was taken then. It is asked before a message is read (forget_moves). Nothing is installed or
 // captured meanwhile: until the last such message is taken, the kernel refuses.
+#include "sync/explore.h"
 #include "sync/futex.h"
 #include "vm/space.h"
 
@@ -378,7 +379,9 @@ void Space::place_word(PageIndex page, PageWord moved) {
   swap::SlotWord slot{};
   COLDPRESS_CHECK(slots_.lock(moved.entry(), slot));
   if (slot.state == State::kFrame) {
-    frames_.set_owner({slot.payload}, {frames_.owner({slot.payload}).entry, page});
+    swap::Owner owner = frames_.owner({slot.payload}).entry;
+    if (sync::is_mutant(sync::Mutant::kLosePayer)) owner.account = memgroup::kProcess;
+    frames_.set_owner({slot.payload}, {owner, page});
   }
   slots_.unlock(moved.entry());
 }

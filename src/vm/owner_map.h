@@ -35,6 +35,12 @@ class OwnerMap {
     Part part = at_or_after(page);
     return part.range.contains(page) ? part.account : memgroup::kProcess;
   }
+  // How many pages from this one on belong where it does, at least.
+  std::uint64_t to_next(PageIndex page) const {
+    Part part = at_or_after(page);
+    if (part.range.empty()) return ~std::uint64_t{0} >> 1;
+    return part.range.contains(page) ? part.range.end - page : part.range.begin - page;
+  }
   // The first part that ends after `page`; an empty one when there is none.
   Part at_or_after(PageIndex page) const;
 

@@ -6,8 +6,10 @@
 // finds no such place and brings one page. So random access pays nothing, and several streams at once do not
 // disturb each other: the places are kept in a table by the page that is expected next.
 //
-// Only what is in the pool, or same-filled, comes along: it is there at once. The bytes are made ready under
-// the slot locks alone, one page after the other; then, under the layout mutex, as many of them as are still
+// What is in the pool, or same-filled, is there at once. What is on a device was packed in the order in which
+// it left, which is mostly that of the addresses: from the second read on a whole segment is read, and what
+// follows comes from memory (DeviceStore::read()). The bytes are made ready under the slot locks alone, one
+// page after the other; then, under the layout mutex, as many of them as are still
 // what they were are installed together.
 #include <algorithm>
 
@@ -39,6 +41,11 @@ std::uint32_t Space::window_at(PageIndex page) {
   return std::min(before * 2, Worker::kMaxRun);
 }
 
+// Whether a fault of `page` goes on where the last one has ended.
+bool Space::follows(PageIndex page) {
+  return expected_at(page).load(sync::kRelaxed) >> kWindowBits == page.value;
+}
+
 void Space::expect(PageIndex next, std::uint32_t window) {
   expected_at(next).store(next.value << kWindowBits | window, sync::kRelaxed);
 }
@@ -50,6 +57,7 @@ std::uint32_t Space::prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun
   auto window = static_cast<std::uint32_t>(std::clamp<std::int64_t>(room, 1, window_at(page)));
   std::uint32_t count = 1;
   if (window > 1 && run[0].word.state == State::kSame) zswap_.load_same(run[0].word.payload, worker.page);
+  if (run[0].word.state == State::kDevice && !worker.devices) return 1;
   for (; count < window; ++count) {
     Prepared& next = run[count];
     PageWord word = table_.get(page + count);
@@ -62,6 +70,8 @@ std::uint32_t Space::prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun
       good = zswap_.load(worker.store, next.word.payload, bytes) == zswap::LoadResult::kLoaded;
     } else if (next.word.state == State::kSame) {
       zswap_.load_same(next.word.payload, bytes);
+    } else if (next.word.state == State::kDevice && worker.devices) {
+      good = load_from_device(next.word.payload, true, worker, bytes) == Loaded::kGood;
     } else {
       good = false;
     }
@@ -103,13 +113,22 @@ Space::Outcome Space::resolve_run(PageIndex page, bool write, Prepared (&run)[Wo
       continue;
     }
     PageWord word = table_.peek(page + i);
-    store_resident(page + i, i == 0 ? word_after_load(word) : PageWord::native(word.backoff(), 1));
+    store_resident(page + i, i == 0 ? word_after_load(page, word) : PageWord::native(word.backoff(), 1));
     if (done.word.state == State::kZswap) {
       add_to(stats.zswpin);
       if (i == 0) {
         add_to(stats.pgmajfault);
         count_load(page, &memgroup::Account::zswpin);
+      } else {
+        group_->accounts().count(owners_.at(page), &memgroup::Account::zswpin);
       }
+    } else if (done.word.state == State::kDevice) {
+      add_to(stats.pswpin);
+      if (i == 0) {
+        add_to(stats.pgmajfault);
+        count_load(page, &memgroup::Account::pswpin);
+      }
+      shrinker_.device_loads[owners_.at(page)].fetch_add(1, sync::kRelaxed);
     } else {
       add_to(stats.swpin_zero);
     }

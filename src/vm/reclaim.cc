@@ -36,7 +36,7 @@ using os::MoveStatus;
 using swap::kGroupFrames;
 using swap::State;
 
-constexpr unsigned kIncompressibleSkip = PageWord::kMaxSkip;
+constexpr unsigned kIncompressibleSkip = PageWord::kMaxSkip, kNoRoomSkip = 3;
 constexpr std::uint32_t kFutileTurns = 4;  // of the hand, before reclaim gives up
 constexpr std::int64_t kFirstPauseNs = 10'000'000, kLongestPauseNs = 1'000'000'000;
 
@@ -50,10 +50,7 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker) {
   std::size_t pending = worker.pending_count;
   while (group_->usage() > target) {
     if (worker.pending_count > pending) return true;  // threads wait for what was put aside on the way
-    if (worker.background && !urgent && frames_.owned_frames() < rest_target() &&
-        turns_.faults_often(group_->stats().pgfault.load(sync::kRelaxed), sync::now_ns())) {
-      return true;
-    }
+    if (worker.background && target >= group_->low() && faults_do_it()) return true;
     if (reclaim_step(urgent, worker)) {
       failures = 0;
       waiting_until = 0;
@@ -80,12 +77,24 @@ std::uint64_t Space::rest_target() const {
   return std::min<std::uint64_t>(static_cast<std::uint64_t>(group_->limit()) / 32, mmu_->frame_count() / 2);
 }
 
-// By a thread that serves a fault. true: the background has something to do.
+// By a thread that serves a fault, not for long. true: the background has something to do.
 bool Space::capture_ahead() {
   constexpr std::uint64_t kMostAhead = 4 * kGroupFrames;
+  constexpr std::uint32_t kMostScans = 8;
   if (!turns_.claim()) return false;
-  if (frames_.owned_frames() < rest_target() + kMostAhead) capture_next();
+  bool somewhere_to_go = zswap_.enabled() || takes_raw();
+  if (!somewhere_to_go || hopeless() || frames_.owned_frames() >= rest_target() + kMostAhead) return true;
+  if (!scan_mutex_.try_lock()) return true;
+  capture_batch({}, hand_, false, kMostScans);
+  scan_mutex_.unlock();
   return true;
+}
+
+// What is to be captured is captured by faults, which come often, and nothing grows but by faults.
+bool Space::faults_do_it() {
+  if (group_->usage() > (group_->high() + group_->limit()) / 2) return false;
+  return frames_.owned_frames() < rest_target() &&
+         turns_.faults_often(group_->stats().pgfault.load(sync::kRelaxed), sync::now_ns());
 }
 
 // Whoever needs memory waits for writes that are under way, as long as there are some; not for ever, since a
@@ -148,6 +157,7 @@ void Space::limit_missed() {
 bool Space::reclaim_step(bool urgent, Worker& worker) {
   if (release_spent()) return true;
   if (!urgent && compact_pool()) return true;
+  if (!urgent && shrinker_.enabled.load(sync::kRelaxed)) shrink_pool(worker);
   if (has_swap() && pool_is_full()) {
     if (write_back(urgent ? WritebackNeed::kSoon : WritebackNeed::kBackground, worker)) return true;
     // More in the pool does not help: what is on its way out of it is what there is to wait for.
@@ -157,10 +167,7 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
   if (!zswap_.enabled() && !takes_raw())
     return compact_pool() || write_back(WritebackNeed::kLastResort, worker);
   if (!urgent && frames_.owned_frames() < rest_target()) {
-    if (std::uint32_t pages = capture_next().pages; pages > 0) {
-      shrink_pool(pages, worker);
-      return true;
-    }
+    if (capture_next().pages > 0) return true;
   }
   if (swap::GroupId group = frames_.take_rested(sync::now_ns())) {
     Compressed compressed = compress_group(group, worker);
@@ -168,10 +175,7 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
     if (compressed.any || !compressed.all_back) return true;
   }
   Captured captured = capture_next();
-  if (captured.pages > 0) {
-    if (!urgent) shrink_pool(captured.pages, worker);
-    return true;
-  }
+  if (captured.pages > 0) return true;
   if (captured.interrupted) {
     drain_messages(worker);  // all servers may be reclaiming: nobody else would take it
     return true;
@@ -204,7 +208,7 @@ bool Space::release_spent() {
 
 // Compresses what is left in a rested group.
 Space::Compressed Space::compress_group(swap::GroupId group, Worker& worker, memgroup::AccountId scope) {
-  std::uint32_t refused = 0, before = frames_.owned_mask(group);
+  std::uint32_t refused = 0, no_room = 0, before = frames_.owned_mask(group);
   bool keep_raw = takes_raw();
   for (std::uint32_t owned = frames_.owned_mask(group); owned != 0; owned &= owned - 1) {
     auto bit = static_cast<std::uint32_t>(std::countr_zero(owned));
@@ -230,7 +234,11 @@ Space::Compressed Space::compress_group(swap::GroupId group, Worker& worker, mem
     if (!unsettled && store_refused(entry.account)) {
       slots_.unlock(entry);
       refused |= 1u << bit;
-      add_to(group_->stats().pool_limit_hit);
+      no_room |= 1u << bit;
+      continue;
+    }
+    if (!unsettled && group_->accounts().zswap_full(entry.account) && devices_.leaving_bytes() > 0) {
+      slots_.unlock(entry);  // until what is on its way has left
       continue;
     }
     bool raw = unsettled || (keep_raw && may_write_back(entry.account));
@@ -251,7 +259,8 @@ Space::Compressed Space::compress_group(swap::GroupId group, Worker& worker, mem
   bool all_back = true;
   for (; refused != 0; refused &= refused - 1) {
     FrameId frame = group.first() + static_cast<std::uint32_t>(std::countr_zero(refused));
-    all_back = give_back(frame, frames_.owner(frame)) && all_back;
+    bool room = (no_room >> (frame.value - group.first().value) & 1) == 0;
+    all_back = give_back(frame, frames_.owner(frame), room ? kIncompressibleSkip : kNoRoomSkip) && all_back;
   }
   std::uint32_t after = frames_.owned_mask(group);
   if (all_back && after == 0) {
@@ -279,7 +288,7 @@ void Space::compress_rested(Worker& worker) {
 }
 
 // A page that does not compress returns to the program and is left alone for long. false: not now.
-bool Space::give_back(FrameId frame, swap::FrameOwner owner) {
+bool Space::give_back(FrameId frame, swap::FrameOwner owner, unsigned skip) {
   sync::MutexLock lock(layout_);
   swap::SlotWord slot{};
   if (slots_.try_lock(owner.entry, slot) != swap::SlotTable::TryLock::kLocked) return true;
@@ -290,7 +299,7 @@ bool Space::give_back(FrameId frame, swap::FrameOwner owner) {
     slots_.unlock(owner.entry);
     return true;
   }
-  Outcome outcome = put_back(page, word, slot, PageWord::native(word.backoff(), kIncompressibleSkip));
+  Outcome outcome = put_back(page, word, slot, PageWord::native(word.backoff(), skip));
   if (outcome == Outcome::kGone && !mmu_->changing()) {
     // No message is to come for it: nobody can ask for this page any more.
     store_word(page, PageWord());

@@ -34,9 +34,10 @@ std::uint64_t Space::shrinkable(AccountId account) {
   return (objects - loads) * std::min(bytes, stored * kPageBytes) / (stored * kPageBytes);
 }
 
-// Called when reclaim has captured pages.
-void Space::shrink_pool(std::uint32_t captured, Worker& worker) {
-  if (!shrinker_.enabled.load(sync::kRelaxed) || !has_swap() || swap_full()) return;
+// By the background, for what was captured meanwhile.
+void Space::shrink_pool(Worker& worker) {
+  std::uint32_t captured = shrinker_.captured.exchange(0, sync::kRelaxed);
+  if (captured == 0 || !has_swap() || swap_full()) return;
   std::uint64_t objects = 0;
   for (std::size_t i = 0; i < group_->accounts().end(); ++i) objects += shrinkable(static_cast<AccountId>(i));
   std::int64_t in_use = group_->usage() - static_cast<std::int64_t>(zswap_.pool().pages());

@@ -80,8 +80,7 @@ class Space {
   // Reclaim has given up, a moment ago, and nothing has changed since.
   bool hopeless() const;
   Turns& turns() { return turns_; }
-  // Something has changed.
-  void hope_again();
+  void hope_again();  // something has
   // What reclaim met of pages that a fork has shared: for Mmu::make_own(), by a thread that no fault, and no
   // fork, waits for.
   static constexpr std::size_t kMaxShared = 64;
@@ -91,17 +90,20 @@ class Space {
   // Captures what it can of the range, compresses it: returns the pages that left. And brings them back.
   std::uint64_t page_out(PageRange range, Worker& worker) EXCLUDES(layout_);
   bool page_in(PageRange range, Worker& worker) EXCLUDES(layout_);
-  bool paused() const { return paused_.load(); }  // a fork is being prepared: nothing is taken out
+  bool paused() const { return paused_.load(); }  // for a fork: nothing is taken out
   // Keeps reclaim from the range's pages, or lets it again. Pages that are out are brought in first.
   void set_pinned(PageRange range, bool pinned) EXCLUDES(layout_);
 
   // --- memory groups (groups.cc); where usage is counted
   // The range's pages are charged to the account from now on. false: the table is full.
   bool give_to(PageRange range, memgroup::AccountId account) EXCLUDES(layout_);
+  // Whose the page is; `to_next`: how many pages from it on are, at least.
+  memgroup::AccountId account_of(PageIndex page, std::uint64_t* to_next) EXCLUDES(layout_);
   // What belongs to it belongs to the one above it.
   void close_group(memgroup::AccountId account) EXCLUDES(layout_);
   // As reclaim_to(), of one group's pages; for all, in the background.
-  bool reclaim_group(memgroup::AccountId account, std::int64_t target, Worker& worker) EXCLUDES(layout_);
+  bool reclaim_group(memgroup::AccountId account, std::int64_t target, Worker& worker,
+                     std::int64_t until_ns = 0) EXCLUDES(layout_);
   void watch_groups(Worker& worker) EXCLUDES(layout_);
 
   // --- clones (clone.cc)
@@ -206,6 +208,7 @@ class Space {
   static constexpr unsigned kExpectedBits = 8;
   sync::Atomic<std::uint64_t>& expected_at(PageIndex page);
   std::uint32_t window_at(PageIndex page);
+  bool follows(PageIndex page);
   void expect(PageIndex next, std::uint32_t window);
   std::uint32_t prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun], std::int64_t room,
                             Worker& worker) EXCLUDES(layout_);
@@ -219,7 +222,7 @@ class Space {
   std::uint32_t fill_window(PageIndex page) REQUIRES(layout_);
   Outcome poison(PageIndex page, Loaded why) REQUIRES(layout_);
   void count_lost(Loaded why);
-  PageWord word_after_load(PageWord entry_word) const;
+  PageWord word_after_load(PageIndex page, PageWord entry_word) REQUIRES(layout_);
   void make_room(Worker& worker) EXCLUDES(layout_);
   bool drain_messages(Worker& worker) EXCLUDES(layout_);
 
@@ -245,7 +248,6 @@ class Space {
   void drop_entry(swap::Entry entry) REQUIRES(layout_);
   void give_up(swap::Entry entry, swap::SlotWord slot) REQUIRES(layout_);
   void show_to_forks(bool shown) EXCLUDES(layout_);
-  void pause_reclaim(bool paused) { paused_.store(paused); }
   void fork(int child, Worker& worker) REQUIRES(layout_);
   os::MoveStatus fill_child(int child, PageWord word, PageIndex page, Worker& worker) REQUIRES(layout_);
   enum class Whose { kNewcomer, kOld };
@@ -268,22 +270,22 @@ class Space {
   bool settle_writes(std::int64_t wait_ns) REQUIRES(devices_.writer());
   void settle(const swap::Move& move, bool written);
   void write_failed();
-  void shrink_pool(std::uint32_t captured, Worker& worker) EXCLUDES(layout_);
-  Loaded load_from_device(std::uint32_t record, bool many, Worker& worker);
+  void shrink_pool(Worker& worker) EXCLUDES(layout_);
+  Loaded load_from_device(std::uint32_t record, bool many, Worker& worker, std::byte* page);
   SwapOff take_back(std::uint32_t record, swap::Owner owner, Worker& worker);
   void drop_move(const swap::Move& move);
-
   void recompress_one(const zswap::Zswap::Victim& found, Worker& worker);
 
   // reclaim.cc, capture.cc
   bool reclaim_step(bool urgent, Worker& worker) EXCLUDES(layout_);
   std::uint64_t rest_target() const;
   bool capture_ahead() EXCLUDES(layout_);
+  bool faults_do_it();
   struct Captured {
     std::uint32_t pages = 0;
     bool interrupted = false;  // by a layout message: come back later
   };
-  Captured capture_batch(PageRange within, PageIndex& hand, bool all) EXCLUDES(layout_);
+  Captured capture_batch(PageRange within, PageIndex& hand, bool all, unsigned scans = ~0u) EXCLUDES(layout_);
   Captured capture_next() EXCLUDES(layout_);
   os::MoveStatus capture_run(PageIndex first, std::uint32_t pages, swap::GroupId group, std::uint32_t& filled)
       REQUIRES(layout_);
@@ -295,29 +297,27 @@ class Space {
   Compressed compress_group(swap::GroupId group, Worker& worker,
                             memgroup::AccountId scope = memgroup::kProcess) EXCLUDES(layout_);
   void compress_rested(Worker& worker) EXCLUDES(layout_);
-  bool give_back(FrameId frame, swap::FrameOwner owner) EXCLUDES(layout_);
+  bool give_back(FrameId frame, swap::FrameOwner owner, unsigned skip) EXCLUDES(layout_);
   bool release_spent();
   bool compact_pool();
   bool let_faults_in() REQUIRES(layout_);
   void note_shared(PageRange range) REQUIRES(layout_);
   void leave_alone(PageIndex page, PageWord for_now) REQUIRES(layout_);
   void disown_frame(FrameId frame);
-
-  // groups.cc
-  memgroup::AccountId account_of(PageIndex page) EXCLUDES(layout_);
   void store_resident(PageIndex page, PageWord hints) REQUIRES(layout_);
   void forget_word(PageWord word) REQUIRES(layout_);
   void forget_payer(PageWord word) REQUIRES(layout_);
   void forget_absent(PageRange range) REQUIRES(layout_);
+  void charge_present(PageRange range) REQUIRES(layout_);
   void count_load(PageIndex page, sync::Atomic<std::uint64_t> memgroup::Account::*kind) REQUIRES(layout_);
   bool may_write_back(memgroup::AccountId account) const;
   bool store_refused(memgroup::AccountId account) const;
   void make_room_within(memgroup::AccountId account, Worker& worker) EXCLUDES(layout_);
-  bool reclaim_group_step(memgroup::AccountId account, Worker& worker) EXCLUDES(layout_);
-  Captured capture_of(memgroup::AccountId account) EXCLUDES(layout_);
-
+  bool reclaim_group_step(memgroup::AccountId account, bool all, Worker& worker) EXCLUDES(layout_);
+  Captured capture_of(memgroup::AccountId account, bool all) EXCLUDES(layout_);
+  static std::int64_t mark_of(const memgroup::Account& account);
   void store_word(PageIndex page, PageWord word) REQUIRES(layout_);
-  std::uint32_t shadow_now() const;
+  std::uint32_t shadow_now(PageIndex page) REQUIRES(layout_);
   void limit_missed();
   bool shared_lately() const;
   bool wait_for_device(std::int64_t& until);

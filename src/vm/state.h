@@ -20,7 +20,8 @@ struct Recompression {
 // shrinker.cc
 struct Shrinker {
   sync::Atomic<bool> enabled{false};
-  sync::Atomic<std::uint64_t> credit{0};  // what is to go
+  sync::Atomic<std::uint32_t> captured{0};  // pages, not yet seen to
+  sync::Atomic<std::uint64_t> credit{0};    // what is to go
   sync::Atomic<std::uint32_t> device_loads[memgroup::kMaxAccounts] = {};
 };
 

@@ -122,7 +122,12 @@ bool Space::next_victim(memgroup::AccountId scope, zswap::Zswap::Victim* victim)
 bool Space::pack(memgroup::AccountId scope) {
   if (!devices_.begin()) return false;
   std::uint32_t packed = 0;
-  std::uint64_t most = std::min(kMostVictims, zswap_.pool().stats().objects);  // each once
+  std::uint64_t most = 0;  // each once
+  for (std::size_t i = 0; i < group_->accounts().end(); ++i) {
+    auto id = static_cast<memgroup::AccountId>(i);
+    if (id == scope || group_->accounts().within(id, scope)) most += zswap_.listed(id);
+  }
+  most = std::min(most, kMostVictims);
   for (std::uint64_t looked_at = 0; looked_at < most; ++looked_at) {
     zswap::Zswap::Victim victim;
     if (swap_full() || !next_victim(scope, &victim)) break;
@@ -225,8 +230,8 @@ void Space::write_failed() {
   }
 }
 
-// Reads a page that is on a device, with its slot locked, into the worker's page.
-Space::Loaded Space::load_from_device(std::uint32_t record, bool many, Worker& worker) {
+// Reads a page that is on a device, with its slot locked. `many`: the pages that follow are wanted next.
+Space::Loaded Space::load_from_device(std::uint32_t record, bool many, Worker& worker, std::byte* page) {
   swap::Content content;
   switch (devices_.read(record, worker.io, &content, many)) {
     case swap::DeviceStore::ReadResult::kIoError:
@@ -236,8 +241,8 @@ Space::Loaded Space::load_from_device(std::uint32_t record, bool many, Worker& w
     case swap::DeviceStore::ReadResult::kRead:
       break;
   }
-  return zswap_.unpack(worker.store, content, worker.page) == zswap::LoadResult::kLoaded ? Loaded::kGood
-                                                                                         : Loaded::kDamaged;
+  return zswap_.unpack(worker.store, content, page) == zswap::LoadResult::kLoaded ? Loaded::kGood
+                                                                                  : Loaded::kDamaged;
 }
 
 void Space::inherit_devices() {

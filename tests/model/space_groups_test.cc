@@ -110,6 +110,55 @@ TEST(SpaceGroups, AGroupOverItsMaxGivesItsOwnPages) {
   w.world().verify_everything();
 }
 
+// Pages come back soon by the group's measure, whatever the process's is.
+TEST(SpaceGroups, AMaxIsHeldAgainstRandomAccess) {
+  GroupWorld w;
+  AccountId id = w.open({.max = 64});
+  w.map(kFirst, id);
+  w.write(kFirst);
+  Random random(7);
+  for (int i = 0; i < 4000; ++i) {
+    w.world().allow_steps(1000);
+    ASSERT_TRUE(w.world().check_page(kFirst.begin + random.below(kPages)));
+    ASSERT_LE(w.usage(id), 66) << "touch " << i;
+  }
+  EXPECT_EQ(w.accounts()[id].limit_exceeded.load(), 0u);
+}
+
+TEST(SpaceGroups, NeighboursFillTheirOwn) {
+  GroupWorld w;
+  AccountId one = w.open({}), other = w.open({});
+  PageRange next{kFirst.end, kFirst.end + 100};
+  w.map(kFirst, one);
+  w.map(next, other);
+  w.write(kFirst);
+  EXPECT_EQ(w.usage(one), static_cast<std::int64_t>(kPages));
+  EXPECT_EQ(w.usage(other), 0) << "a stream of first touches ends where the group does";
+  w.write(next);
+  w.space().page_out({kFirst.begin, next.end}, w.world().worker());
+  for (PageIndex page = kFirst.begin; page < kFirst.end; page = page + 1)
+    ASSERT_TRUE(w.world().check_page(page));
+  EXPECT_EQ(w.accounts()[other].zswpin.load(), 0u) << "and so does readahead";
+}
+
+TEST(SpaceGroups, WhatIsWrittenAfterMadvFreeIsCountedAgain) {
+  GroupWorld w;
+  AccountId id = w.open({});
+  w.map(kFirst, id);
+  w.write(kFirst);
+  os::ChangeId change = w.world().sim().begin_remove(kFirst, true);
+  while (!w.world().sim().advance(change)) w.world().take_one_message();
+  EXPECT_EQ(w.usage(id), 0);
+  for (PageIndex page = kFirst.begin; page < kFirst.end; page = page + 1) {
+    std::uint64_t word = 7;
+    ASSERT_EQ(w.world().sim().write(page, 0, &word, sizeof word), os::Access::kOk);
+  }
+  std::uint64_t before = w.world().sim().resident_pages();
+  w.space().page_out(kFirst, w.world().worker());
+  EXPECT_EQ(w.usage(id), static_cast<std::int64_t>(w.world().sim().resident_pages()));
+  EXPECT_EQ(w.world().sim().resident_pages(), before) << "the kernel may drop them still";
+}
+
 TEST(SpaceGroups, TheMaxOfAParentIsThatOfItsChildren) {
   GroupWorld w;
   AccountId parent = w.open({.max = 150}), one = w.open({}, parent), two = w.open({}, parent);

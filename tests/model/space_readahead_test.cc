@@ -73,6 +73,35 @@ TEST_F(ReadaheadTest, DownwardReadsAreNotGuessed) {
   EXPECT_EQ(value(world_.stats().swap_ra), 0u);
 }
 
+TEST(ReadaheadFromADevice, UpwardReadsComeInRunsAndJumpsDoNot) {
+  World world({.seed = 5, .limit_pages = 5000, .device_bytes = 8 << 20});
+  world.allow_steps(1000000);
+  PageRange all{World::kBase, World::kBase + kPages};
+  world.map_range(all, true);
+  for (std::uint64_t i = 0; i < kPages; ++i) {
+    ASSERT_TRUE(world.write_page(all.begin + i, make_content(ContentKind::kCompressible, i + 1)));
+  }
+  auto to_device = [&] {
+    world.space().page_out(all, world.worker());
+    for (int i = 0; i < 50; ++i)
+      world.space().write_back(vm::Space::WritebackNeed::kLastResort, world.worker());
+    ASSERT_TRUE(world.space().finish_writes(1'000'000'000));
+    ASSERT_EQ(world.space().zswap().pool().stats().objects, 0u);
+    world.stats().pgmajfault.store(0);
+    world.stats().pswpin.store(0);
+    world.stats().swap_ra.store(0);
+  };
+  to_device();
+  for (std::uint64_t i = 0; i < kPages; ++i) ASSERT_TRUE(world.check_page(all.begin + i));
+  EXPECT_EQ(world.stats().pswpin.load(), kPages);
+  EXPECT_LT(world.stats().pgmajfault.load(), kPages / 8);
+  EXPECT_EQ(world.stats().swap_ra.load() + world.stats().pgmajfault.load(), kPages);
+  to_device();
+  for (std::uint64_t i = kPages; i-- > 0;) ASSERT_TRUE(world.check_page(all.begin + i));
+  EXPECT_EQ(world.stats().swap_ra.load(), 0u);
+  world.close();
+}
+
 TEST_F(ReadaheadTest, ADamagedNeighbourEndsARunAndGivesSigbusItself) {
   PageIndex damaged = World::kBase + 300;
   ASSERT_TRUE(world_.corrupt_one(damaged));

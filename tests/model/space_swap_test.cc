@@ -45,7 +45,7 @@ class SwapWorld {
   std::uint64_t count_lost() {
     lossy_ = true;
     std::uint64_t lost = 0;
-    for (std::uint64_t i = 0; i < kPages; ++i) {
+    for (std::uint64_t i = kPages; i-- > 0;) {  // downwards: each page by itself
       PageContent actual;
       os::Access access = world_.sim().read(World::kBase + i, 0, actual.data(), kPageBytes);
       if (access == os::Access::kSigbus) {

@@ -16,10 +16,11 @@ PageContent content(std::uint64_t number) { return make_content(ContentKind::kCo
 
 }  // namespace
 
-Machine::Machine(Run& run, const MachineOptions& options) : sim_({.frame_count = 64}) {
+Machine::Machine(Run& run, const MachineOptions& options)
+    : sim_({.frame_count = 64}), counted_(options.counted) {
   arena().reset();
   group_.init(options.limit_pages, &stats_);
-  vm::SpaceOptions space{.pool_bytes = 4 << 20, .max_slots = 256, .max_leaves = 8};
+  vm::SpaceOptions space{.pool_bytes = 4 << 20, .max_slots = 256, .max_leaves = 8, .counted = counted_};
   MUST(space_.init(arena(), sim_, group_, space));
   space_.set_usage_source(this);
   space_.set_fork_handler(this);
@@ -82,7 +83,8 @@ void Machine::on_fork(int child, bool, vm::Worker& worker) {
 
 bool Machine::keep_going() {
   sched::Quiet quiet;
-  group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + space_.zswap().pool().pages());
+  if (!counted_)
+    group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + space_.zswap().pool().pages());
   return true;
 }
 
@@ -92,6 +94,26 @@ PageRange Machine::map(std::uint64_t pages, std::uint64_t at) {
   vm::Space::Adopted adopted = space_.adopt(range, worker());
   MUST(adopted == vm::Space::Adopted::kYes);
   return range;
+}
+
+memgroup::AccountId Machine::group_with(PageRange range, const memgroup::Limits& limits) {
+  memgroup::AccountId id = group_.accounts().open(memgroup::kProcess, limits);
+  MUST(id != memgroup::kProcess && space_.give_to(range, id));
+  return id;
+}
+
+void Machine::recompress() {
+  constexpr codec::Choice kDense{codec::Kind::kZstd, 1};
+  {
+    sched::Quiet quiet;
+    std::size_t bytes = codec::Codec::workspace_bytes(kDense);
+    MUST(dense_.init(kDense, arena().allocate(bytes), bytes));
+    space_.set_recompress_share(100);
+    space_.set_recompress_turn(1'000'000);
+  }
+  worker().store.dense = &dense_;
+  sync::sleep_ns(1'000'000);  // since the last turn
+  space_.recompress_some(worker());
 }
 
 void Machine::out(PageIndex page, std::uint64_t number, Tier tier) {

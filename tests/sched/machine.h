@@ -29,6 +29,7 @@ struct MachineOptions {
   os::SimDevice::Faults device_faults = {};
   os::SimInterference interference = {};
   bool failing_memory = false;
+  bool counted = false;  // usage is counted by the engine; for memory groups
 };
 
 class Machine final : public os::FaultHandler, public vm::ForkHandler, public vm::UsageSource {
@@ -41,6 +42,8 @@ class Machine final : public os::FaultHandler, public vm::ForkHandler, public vm
 
   // --- set-up
   PageRange map(std::uint64_t pages, std::uint64_t at = 0);
+  // A group, and a range of its own.
+  memgroup::AccountId group_with(PageRange range, const memgroup::Limits& limits);
   // The page holds content number `number` and is out, in this tier.
   void out(PageIndex page, std::uint64_t number, Tier tier = Tier::kPool);
 
@@ -58,6 +61,7 @@ class Machine final : public os::FaultHandler, public vm::ForkHandler, public vm
   void drop(PageRange range) { sim_.run(sim_.begin_remove(range)); }
   void unmap(PageRange range) { sim_.run(sim_.begin_unmap(range)); }
   void map_again(PageRange range);
+  void map_unmanaged(PageRange range) { sim_.map(range); }
   void move(PageRange from, PageIndex to) { sim_.run(sim_.begin_remap(from, to, false)); }
   // Forks; the child has its pages when this returns.
   int fork();
@@ -67,6 +71,7 @@ class Machine final : public os::FaultHandler, public vm::ForkHandler, public vm
   void page_out(PageRange range);
   bool clone(PageRange from, PageIndex to);
   bool write_back();
+  void recompress();  // one turn
   // Until it is done, or refused.
   vm::Space::SwapOff swap_off(std::size_t device);
 
@@ -104,6 +109,8 @@ class Machine final : public os::FaultHandler, public vm::ForkHandler, public vm
   vm::Space space_;
   static constexpr std::uint32_t kTasks = 4;    // at most, in a scenario
   std::array<vm::Worker, kTasks + 1> workers_;  // the last: set-up and checks
+  codec::Codec dense_;
+  bool counted_;
   std::uint64_t mapped_ = 0;
 };
 

@@ -172,7 +172,9 @@ std::uint32_t LinuxMmu::release(FrameId first, std::uint32_t mask) {
     released |= done_mask;
     if (done == 0) done_mask = 1u << bit;  // could not: keep it, go on
     mask &= ~done_mask;
-    if (result.moved > 0) trash_used_ += run;
+    if (result.moved == 0) continue;
+    if (trash_used_ == 0) trash_since_ns_ = sync::now_ns();
+    trash_used_ += run;
   }
   return released;
 }
@@ -187,9 +189,9 @@ void LinuxMmu::zap_trash() {
   trash_used_ = 0;
 }
 
-void LinuxMmu::empty_trash() {
+void LinuxMmu::empty_trash(std::int64_t age_ns) {
   sync::MutexLock lock(trash_mutex_);
-  zap_trash();
+  if (trash_used_ > 0 && sync::now_ns() - trash_since_ns_ >= age_ns) zap_trash();
 }
 
 bool LinuxMmu::register_range(PageRange range) { return main_.register_missing(range) == MoveStatus::kDone; }

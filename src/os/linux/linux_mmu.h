@@ -49,8 +49,8 @@ class LinuxMmu final : public Mmu {
   std::uint32_t frame_count() const override { return frame_count_; }
   std::byte* frame_data(FrameId frame) override { return reinterpret_cast<std::byte*>(frame_address(frame)); }
   std::uint32_t release(FrameId first, std::uint32_t mask) override;
-  // What was released is given back in larger pieces, and now.
-  void empty_trash();
+  // What was released is given back in larger pieces, or when it is as old as this.
+  void empty_trash(std::int64_t age_ns);
   bool register_range(PageRange range) override;
   void unregister_range(PageRange range) override { main_.unregister(range); }
   std::size_t scan_registered(PageRange range, std::span<PageRange> found, PageIndex* scanned_to) override;
@@ -98,6 +98,7 @@ class LinuxMmu final : public Mmu {
   std::uint64_t trash_ = 0;  // trash_pages_, and one that is never used
   std::uint32_t trash_pages_ = 0;
   std::uint32_t trash_used_ GUARDED_BY(trash_mutex_) = 0;
+  std::int64_t trash_since_ns_ GUARDED_BY(trash_mutex_) = 0;
   std::uint64_t zeros_ = 0;  // kFillRun pages that read as zero, never written
 };
 

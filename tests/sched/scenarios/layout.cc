@@ -162,7 +162,9 @@ std::vector<Scenario> layout_scenarios() {
       {.name = "move_against_capture", .body = move_against_capture},
       {.name = "limit_against_store", .body = limit_against_store},
       {.name = "swapoff_twice", .body = swapoff_twice},
-      {.name = "tidying_against_load", .body = tidying_against_load},
+      {.name = "tidying_against_load",
+       .body = tidying_against_load,
+       .marks = {"cleaning: segments are packed again"}},
       {.name = "unmap_against_load", .body = unmap_against_load},
   };
 }

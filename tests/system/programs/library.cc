@@ -82,6 +82,10 @@ void groups(coldpress::Pager& pager) {
   Group parent = pager.group({.max_bytes = 10 * kMiB});
   Group small = pager.group({.max_bytes = 4 * kMiB}, parent), other = pager.group({});
   require(parent && small && other, "groups");
+  auto stranger = coldpress::Pager::open({.limit_bytes = 8 * kMiB});
+  require(!stranger.pager->map(kPageSize, small) && !stranger.pager->group({}, small),
+          "another pager's group");
+  require(!pager.map(kPageSize, Group()) && !pager.group({}, Group()), "no group");
   coldpress::Region of_other = pager.map(kSmall / 2, other);
   coldpress::Region of_small = pager.map(kSmall, small), of_parent = pager.map(kSmall, parent);
   fill(of_other);

@@ -1,0 +1,171 @@
+// What goes on beside programs: recompression, memory groups, orders, an end with writes under way; and what
+// a capture may believe after it has let others in.
+#include "sched/machine.h"
+#include "sched/scenarios/scenarios.h"
+
+namespace coldpress::testing {
+namespace {
+
+using Mutant = sync::Mutant;
+
+// A page is packed harder while it is loaded, goes out again, and another page gets its entry.
+void recompression_against_load(Run& run) {
+  Machine m(run, {});
+  PageRange pages = m.map(2);
+  m.out(pages.begin, 1);
+  run.task("monitor", [&] {
+    m.recompress();
+    m.recompress();
+  });
+  run.task("program", [&] {
+    MUST(m.read(pages.begin) == 1);
+    m.write(pages.begin + 1, 2);
+    m.page_out(pages);
+    MUST(m.read(pages.begin + 1) == 2);
+  });
+  run.go();
+  for (std::uint64_t i = 0; i < 2; ++i) MUST(m.read(pages.begin + i) == i + 1);
+  m.check();
+}
+
+void recompression_against_writeback(Run& run) {
+  Machine m(run, {.devices = 1});
+  PageRange pages = m.map(1);
+  m.out(pages.begin, 1);
+  run.task("monitor", [&] {
+    m.recompress();
+    m.recompress();
+  });
+  run.task("writer", [&] { m.write_back(); });
+  run.task("program", [&] { MUST(m.read(pages.begin) == 1); });
+  run.go();
+  m.finish_writes();
+  MUST(m.read(pages.begin) == 1);
+  m.check();
+}
+
+// Between two runs of a capture the program unmaps what comes next, and maps something there that the engine
+// does not know.
+void new_mapping_between_runs(Run& run) {
+  Machine m(run, {.takes_messages = true});
+  PageRange pages = m.map(3);
+  PageRange last{pages.begin + 2, pages.end};
+  m.write(pages.begin, 1);
+  m.write(last.begin, 3);
+  run.task("reclaim", [&] { m.page_out(pages); });
+  run.task("program", [&] {
+    m.unmap(last);
+    m.map_unmanaged(last);
+    m.write(last.begin, 33);
+    MUST(m.read(last.begin) == 33);
+  });
+  run.go();
+  MUST(m.read(pages.begin) == 1);
+  MUST(m.read(last.begin) == 33);
+  m.check();
+}
+
+// Two groups: reclaim of one while both are used. Who pays is closed by check().
+void group_reclaim_against_faults(Run& run) {
+  Machine m(run, {.counted = true});
+  PageRange one = m.map(2), other = m.map(1, 8);
+  memgroup::AccountId small = m.group_with(one, {.max = 2}), large = m.group_with(other, {});
+  m.out(one.begin, 1);
+  m.write(one.begin + 1, 2);
+  m.write(other.begin, 3);
+  run.task("monitor", [&] { m.space().reclaim_group(small, 0, m.worker()); });
+  run.task("program", [&] {
+    MUST(m.read(one.begin) == 1);
+    MUST(m.read(other.begin) == 3);
+  });
+  run.go();
+  MUST(m.group().accounts()[large].pgsteal.load() == 0);
+  MUST(m.read(one.begin) == 1);
+  MUST(m.read(one.begin + 1) == 2);
+  m.check();
+}
+
+// A group's range moves while its page goes out, and the group ends.
+void group_moves_and_ends(Run& run) {
+  Machine m(run, {.takes_messages = true, .counted = true});
+  PageRange pages = m.map(1);
+  PageIndex there = pages.begin + 8;
+  memgroup::AccountId group = m.group_with(pages, {});
+  m.write(pages.begin, 1);
+  run.task("reclaim", [&] { m.page_out({pages.begin, there + 1}); });
+  run.task("program", [&] {
+    m.move(pages, there);
+    m.space().close_group(group);
+    MUST(m.read(there) == 1);
+  });
+  run.go();
+  MUST(m.read(there) == 1);
+  m.check();
+  MUST(!m.group().accounts()[group].charged());
+}
+
+// Every setting changes while pages go out and come back.
+void orders_against_stores(Run& run) {
+  Machine m(run, {.devices = 1});
+  PageRange pages = m.map(2);
+  m.out(pages.begin, 1);
+  m.write(pages.begin + 1, 2);
+  run.task("orders", [&] {
+    m.space().zswap().set_enabled(false);
+    m.space().set_zswap_max(0);
+    m.group().set_limit(2);
+    m.space().set_writeback(false);
+    m.space().zswap().set_enabled(true);
+    m.space().set_swap_max(0);
+  });
+  run.task("program", [&] {
+    m.page_out(pages);
+    MUST(m.read(pages.begin) == 1);
+    MUST(m.read(pages.begin + 1) == 2);
+  });
+  run.task("writer", [&] { m.write_back(); });
+  run.go();
+  m.finish_writes();
+  for (std::uint64_t i = 0; i < 2; ++i) MUST(m.read(pages.begin + i) == i + 1);
+  m.check();
+}
+
+// The pager ends: everything is released while writes are under way.
+void end_with_writes_under_way(Run& run) {
+  Machine m(run, {.devices = 1});
+  PageRange pages = m.map(2);
+  m.out(pages.begin, 1);
+  m.out(pages.begin + 1, 2);
+  run.task("writer", [&] { m.write_back(); });
+  run.task("end", [&] {
+    MUST(m.space().release(pages, m.worker()));
+    MUST(m.read(pages.begin) == 1);
+  });
+  run.go();
+  m.finish_writes();
+  for (std::uint64_t i = 0; i < 2; ++i) MUST(m.read(pages.begin + i) == i + 1);
+  MUST(m.space().devices().records() == 0 && m.stats().stored_pages.load() == 0);
+  m.check();
+}
+
+}  // namespace
+
+std::vector<Scenario> background_scenarios() {
+  return {
+      {.name = "recompression_against_load", .body = recompression_against_load, .random = 500},
+      {.name = "recompression_against_writeback", .body = recompression_against_writeback, .random = 500},
+      {.name = "new_mapping_between_runs",
+       .body = new_mapping_between_runs,
+       .marks = {"capture: the layout has changed between two runs"},
+       .mutants = {{Mutant::kStaleScan, "stale_scan"}}},
+      {.name = "group_reclaim_against_faults", .body = group_reclaim_against_faults},
+      {.name = "group_moves_and_ends",
+       .body = group_moves_and_ends,
+       .bound = 1,
+       .mutants = {{Mutant::kLosePayer, "lose_payer"}}},
+      {.name = "orders_against_stores", .body = orders_against_stores, .bound = 1},
+      {.name = "end_with_writes_under_way", .body = end_with_writes_under_way},
+  };
+}
+
+}  // namespace coldpress::testing
