@@ -45,6 +45,7 @@ struct Limits {
   X(pgfault)                                                            \
   X(pgmajfault)                                                         \
   X(zswpin)                                                             \
+  X(swpout_zero)                                                        \
   X(zswpout)                                                            \
   X(zswpwb)                                                             \
   X(pswpin)                                                             \

@@ -194,14 +194,19 @@ bool Space::reclaim_group(AccountId id, std::int64_t target, Worker& worker, std
   constexpr std::int64_t kLookNs = 200'000, kPatienceNs = 1'000'000'000;
   Account& account = group_->accounts()[id];
   std::size_t pending = worker.pending_count;
-  std::int64_t waiting_until = 0, least = account.usage();
+  auto left = [&] {  // pages that went out, or on
+    return account.zswpout.load(sync::kRelaxed) + account.swpout_zero.load(sync::kRelaxed) +
+           account.zswpwb.load(sync::kRelaxed);
+  };
+  std::int64_t waiting_until = 0;
+  std::uint64_t gone = left();
   std::uint32_t idle_steps = 0;  // that took nothing, or took out what came back
   for (std::uint32_t failures = 0; account.usage() > target;) {
     if (paused_.load(sync::kRelaxed) || worker.pending_count > pending) return true;
     if (until_ns != 0 && sync::now_ns() > until_ns) return true;
     bool step = reclaim_group_step(id, failures > 0, worker);
-    if (account.usage() < least) {
-      least = account.usage();
+    if (left() != gone) {
+      gone = left();
       failures = idle_steps = 0;
       waiting_until = 0;
     } else if (!step || ++idle_steps > kMostIdleSteps) {

@@ -46,12 +46,20 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker) {
   if (paused_.load(sync::kRelaxed)) return false;
   bool urgent = group_->usage() >= group_->limit();
   std::uint32_t failures = 0;
+  // Captures before the first pages are old enough to be compressed; more take out only what comes back.
+  std::uint64_t most_idle_steps = 4 * rest_target() / kGroupFrames + 64;
+  std::uint64_t idle_steps = 0, gone = pages_gone();
   std::int64_t waiting_until = 0;
   std::size_t pending = worker.pending_count;
   while (group_->usage() > target) {
     if (worker.pending_count > pending) return true;  // threads wait for what was put aside on the way
     if (worker.background && target >= group_->low() && faults_do_it()) return true;
-    if (reclaim_step(urgent, worker)) {
+    bool step = reclaim_step(urgent, worker);
+    if (std::uint64_t now_gone = pages_gone(); now_gone != gone) {
+      gone = now_gone;
+      idle_steps = 0;
+    }
+    if (step && ++idle_steps <= most_idle_steps) {
       failures = 0;
       waiting_until = 0;
     } else if (wait_for_device(waiting_until)) {
@@ -71,6 +79,13 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker) {
   }
   hopeless_.pause_ns.store(0, sync::kRelaxed);
   return true;
+}
+
+// Pages that went out, or on, or were made room by.
+std::uint64_t Space::pages_gone() const {
+  const memgroup::Stats& stats = group_->stats();
+  return stats.zswpout.load(sync::kRelaxed) + stats.swpout_zero.load(sync::kRelaxed) +
+         stats.zswpwb.load(sync::kRelaxed) + stats.pool_compacted_pages.load(sync::kRelaxed);
 }
 
 std::uint64_t Space::rest_target() const {

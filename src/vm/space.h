@@ -278,7 +278,7 @@ class Space {
 
   // reclaim.cc, capture.cc
   bool reclaim_step(bool urgent, Worker& worker) EXCLUDES(layout_);
-  std::uint64_t rest_target() const;
+  std::uint64_t rest_target() const, pages_gone() const;
   bool capture_ahead() EXCLUDES(layout_);
   bool faults_do_it();
   struct Captured {

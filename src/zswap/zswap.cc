@@ -168,6 +168,7 @@ StoreResult Zswap::store(Worker& worker, const std::byte* page, swap::Owner owne
   if (auto word = codec::same_filled(page); word && pattern_index(*word, payload)) {
     add_to(stats.swpout_zero);
     add_to(stats.same_filled_pages);
+    group_->accounts().count(owner.account, &memgroup::Account::swpout_zero);
     return StoreResult::kSame;
   }
   if (codec_chosen_.load(sync::kAcquire)) {
