@@ -80,6 +80,7 @@ Cost lru(const Trace& trace, std::uint32_t frames) {
 // What the engine does, and what it might do.
 struct HandOptions {
   double rest = 1.0 / 32;    // of the frames, that rest
+  double soon = 1;           // of the frames: who comes back within so many captures came back too soon
   bool backoff = true;       // pages that came back are passed over for longer
   bool written = false;      // and pages written since the hand came by
   bool reads_count = false;  // an ideal: accesses instead of writes
@@ -121,7 +122,7 @@ class Hand {
       case kOut: {
         ++cost_.loads;
         std::uint64_t distance = captures_ - left_at_[page];
-        if (distance <= frames_) {
+        if (static_cast<double>(distance) <= frames_ * options_.soon) {
           activate(page);
         } else {
           if (options_.decay && backoff_[page] > 0) --backoff_[page];
@@ -212,7 +213,9 @@ const std::vector<std::pair<const char*, Policy>>& policies() {
       {"first in first out", hand({.rest = 0, .backoff = false})},
       {"rest 1/32", hand({.backoff = false})},
       {"rest 1/4", hand({.rest = 0.25, .backoff = false})},
-      {"rest 1/32, back-off", hand({})},
+      {"the engine's: rest 1/32, back-off within 40/64", hand({.soon = 40.0 / 64})},
+      {"rest 1/32, back-off within 24/64", hand({.soon = 24.0 / 64})},
+      {"rest 1/32, back-off within 64/64", hand({})},
       {"rest 1/8, back-off", hand({.rest = 0.125})},
       {"rest 1/4, back-off", hand({.rest = 0.25})},
       {"rest 1/32, back-off 3", hand({.max_backoff = 3})},

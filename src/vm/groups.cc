@@ -180,8 +180,12 @@ void Space::watch_groups(Worker& worker) {
     if (!accounts.is_open(id) || account.background_until_ns > now) continue;
     std::int64_t mark = mark_of(account);
     bool held = account.usage() <= mark || reclaim_group(id, mark - mark / 64, worker, now + kSliceNs);
-    // Not again at once: it would only pass over hints until pages in use go.
-    if (!held) account.background_until_ns = now + kPauseNs;
+    if (!held) {
+      // Not again at once: it would only pass over hints until pages in use go.
+      account.background_until_ns = now + kPauseNs;
+    } else if (account.usage() > mark && usage_source_ != nullptr) {
+      usage_source_->pressure();  // the rest, as soon as the others had their slice
+    }
     if (account.stored_bytes.load(sync::kRelaxed) > account.zswap_max_bytes.load(sync::kRelaxed)) {
       write_back(WritebackNeed::kBackground, worker, id);
     }

@@ -282,8 +282,7 @@ void World::group_some() {
   auto most = [&](std::uint64_t usual) {
     return random_.one_in(2) ? memgroup::kNoLimit : static_cast<std::int64_t>(random_.below(usual));
   };
-  memgroup::Limits limits{most(400), most(300), most(200), most(200) * 1000, !random_.one_in(4)};
-  if (limits.zswap_max_bytes < 0) limits.zswap_max_bytes = memgroup::kNoLimit;
+  memgroup::Limits limits{most(400), most(300), most(200), most(200000), !random_.one_in(4)};
   PageRange range = pick(200);
   keep_going_left_ = 100;
   switch (random_.below(4)) {
