@@ -156,6 +156,8 @@ std::vector<Scenario> background_scenarios() {
       {.name = "recompression_against_writeback", .body = recompression_against_writeback, .random = 500},
       {.name = "new_mapping_between_runs",
        .body = new_mapping_between_runs,
+       .bound = 1,
+       .random = 5000,
        .marks = {"capture: the layout has changed between two runs"},
        .mutants = {{Mutant::kStaleScan, "stale_scan"}}},
       {.name = "group_reclaim_against_faults", .body = group_reclaim_against_faults},
