@@ -66,7 +66,7 @@ class Progress:
 def draw(result, prefix):
     """The charts; returns their file names with titles."""
     made = []
-    for old in prefix.parent.glob(f"{prefix.name}-*.svg"):
+    for old in prefix.parent.glob(f"{prefix.name}-[a-z]*.svg"):
         old.unlink()
 
     def save(kind, title, svg):
