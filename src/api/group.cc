@@ -24,8 +24,7 @@ std::uint64_t count(const sync::Atomic<std::int64_t>& gauge) {
 
 memgroup::Limits to_limits(const GroupLimits& limits) {
   return {to_pages(limits.max_bytes), to_pages(limits.high_bytes), to_pages(limits.swap_max_bytes),
-          limits.zswap_max_bytes == kNoLimit ? memgroup::kNoLimit : to_bytes(limits.zswap_max_bytes),
-          limits.zswap_writeback};
+          to_bytes(limits.zswap_max_bytes), limits.zswap_writeback};
 }
 
 }  // namespace

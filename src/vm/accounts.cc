@@ -27,8 +27,7 @@ Text Space::accounts() {
   sync::MutexLock lock(layout_);
   for (PageIndex page = table_.next_leaf({0}, kEndOfPages); page < kEndOfPages;) {
     entries += table_.peek(page).is_entry() ? 1 : 0;
-    page = page + 1;
-    if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, kEndOfPages);
+    page = table_.next(page, kEndOfPages);
   }
   for (std::size_t i = 0; i < overtaken_.word_count(); ++i)
     words += overtaken_.word(i).word.is_entry() ? 1 : 0;
@@ -63,8 +62,7 @@ Text Space::group_accounts() {
   } of[memgroup::kMaxAccounts];
   for (PageIndex page = table_.next_leaf({0}, kEndOfPages); page < kEndOfPages;) {
     if (unsigned payer = table_.peek(page).payer(); payer != 0) ++of[payer - 1].resident;
-    page = page + 1;
-    if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, kEndOfPages);
+    page = table_.next(page, kEndOfPages);
   }
   std::int64_t words = 0;
   for (const Sum& sum : of) words += sum.resident;

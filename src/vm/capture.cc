@@ -208,8 +208,7 @@ void Space::make_old(PageRange range) {
   sync::MutexLock lock(layout_);
   for (PageIndex page = table_.next_leaf(range.begin, range.end); page < range.end;) {
     leave_alone(page, PageWord());
-    page = page + 1;
-    if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, range.end);
+    page = table_.next(page, range.end);
   }
 }
 

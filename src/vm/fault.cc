@@ -169,24 +169,12 @@ Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& pre
     slots_.unlock(entry);
     return outcome;
   }
-  memgroup::Stats& stats = group_->stats();
   if (prepared.loaded != Loaded::kGood) {
     store_word(page, PageWord::poisoned());
   } else {
     store_resident(page, word_after_load(page, word));
   }
-  if (slot.state == State::kZswap) {
-    add_to(stats.zswpin);
-    add_to(stats.pgmajfault);
-    count_load(page, &memgroup::Account::zswpin);
-  } else if (slot.state == State::kDevice) {
-    add_to(stats.pswpin);
-    add_to(stats.pgmajfault);
-    count_load(page, &memgroup::Account::pswpin);
-    shrinker_.device_loads[owners_.at(page)].fetch_add(1, sync::kRelaxed);
-  } else {
-    add_to(stats.swpin_zero);
-  }
+  count_load(page, slot.state, true);
   if (sync::is_mutant(sync::Mutant::kUnpinEarly)) {
     zswap_.drop(slot.payload);
   } else {
@@ -195,12 +183,27 @@ Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& pre
   return Outcome::kDone;
 }
 
-void Space::count_load(PageIndex page, sync::Atomic<std::uint64_t> memgroup::Account::*kind) {
-  if (!group_->accounts().any()) return;
+// `faulted`: the page was asked for; else it came along.
+void Space::count_load(PageIndex page, State from, bool faulted) {
+  using memgroup::Account;
+  memgroup::Stats& stats = group_->stats();
+  memgroup::Accounts& accounts = group_->accounts();
   memgroup::AccountId account = owners_.at(page);
-  group_->accounts().count(account, kind);
-  group_->accounts().count(account, &memgroup::Account::pgmajfault);
-  group_->accounts().count(account, &memgroup::Account::workingset_refault);
+  if (from == State::kZswap) {
+    add_to(stats.zswpin);
+    accounts.count(account, &Account::zswpin);
+  } else if (from == State::kDevice) {
+    add_to(stats.pswpin);
+    accounts.count(account, &Account::pswpin);
+    shrinker_.device_loads[account].fetch_add(1, sync::kRelaxed);
+  } else {
+    add_to(stats.swpin_zero);
+    return;
+  }
+  if (!faulted) return;
+  add_to(stats.pgmajfault);
+  accounts.count(account, &Account::pgmajfault);
+  accounts.count(account, &Account::workingset_refault);
 }
 
 // A captured page that was not compressed yet goes back. Called with the slot locked; always unlocks it.

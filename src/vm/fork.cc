@@ -133,8 +133,7 @@ void Space::populate_child(int child, Worker& worker) {
         fill_moved(child, word, page, Whose::kNewcomer, true, worker);
       }
     }
-    page = page + 1;
-    if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, kEndOfPages);
+    page = table_.next(page, kEndOfPages);
   }
   // What was overtaken, and has moved on by a message that came with the fork's.
   for (std::size_t w = 0; w < overtaken_.word_count(); ++w) {

@@ -20,7 +20,7 @@ using memgroup::kProcess;
 namespace {
 
 constexpr std::uint32_t kFutileTurns = 4, kMostIdleSteps = 8;
-constexpr std::int64_t kPauseNs = 10'000'000;
+constexpr std::int64_t kMaxPauseNs = 10'000'000;
 
 }  // namespace
 
@@ -81,8 +81,7 @@ void Space::forget_absent(PageRange range) {
         store_word(page, word.paid_by(0));
       }
     }
-    page = page + 1;
-    if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, range.end);
+    page = table_.next(page, range.end);
   }
 }
 
@@ -169,7 +168,7 @@ void Space::make_room_within(AccountId account, Worker& worker) {
 
 // A slice of each in turn: one that faults as fast as it is reclaimed keeps the background from no other.
 void Space::watch_groups(Worker& worker) {
-  constexpr std::int64_t kSliceNs = 2'000'000, kPauseNs = 20'000'000;
+  constexpr std::int64_t kSliceNs = 2'000'000, kHighPauseNs = 20'000'000;
   if (zswap_max_left() < 0) write_back(WritebackNeed::kBackground, worker);
   memgroup::Accounts& accounts = group_->accounts();
   for (std::size_t i = 1; i < accounts.end(); ++i) {
@@ -182,7 +181,7 @@ void Space::watch_groups(Worker& worker) {
     bool held = account.usage() <= mark || reclaim_group(id, mark - mark / 64, worker, now + kSliceNs);
     if (!held) {
       // Not again at once: it would only pass over hints until pages in use go.
-      account.background_until_ns = now + kPauseNs;
+      account.background_until_ns = now + kHighPauseNs;
     } else if (account.usage() > mark && usage_source_ != nullptr) {
       usage_source_->pressure();  // the rest, as soon as the others had their slice
     }
@@ -221,7 +220,7 @@ bool Space::reclaim_group(AccountId id, std::int64_t target, Worker& worker, std
       if (!writes || now > waiting_until || device_stuck_.load(sync::kRelaxed)) ++failures;
       if (failures >= kFutileTurns) {
         if (account.usage() < account.max.load(sync::kRelaxed)) return false;
-        account.hopeless_until_ns.store(now + kPauseNs, sync::kRelaxed);
+        account.hopeless_until_ns.store(now + kMaxPauseNs, sync::kRelaxed);
         group_->accounts().count(id, &Account::limit_exceeded);
         return false;
       }

@@ -84,8 +84,7 @@ void Space::take_words(PageRange range, Receive receive) {
     PageTable::Word* word = table_.find(page);
     PageWord taken = PageWord::from_raw(word->exchange(0, sync::kAcqRel));
     if (taken.raw() != 0) receive(page, taken);
-    page = page + 1;
-    if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, range.end);
+    page = table_.next(page, range.end);
   }
 }
 

@@ -23,7 +23,6 @@ class OwnerMap {
   }
 
   bool empty() const { return count_ == 0; }
-  std::size_t count() const { return count_; }
   // false: the table is full; what was known of the range is forgotten then.
   bool set(PageRange range, memgroup::AccountId account);
   // A full table forgets the upper part of what is split: it is the process's then.

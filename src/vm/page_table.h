@@ -33,6 +33,11 @@ class PageTable {
 
   // First page of the next existing leaf at or after `page`, below `end`; `end` when there is none.
   PageIndex next_leaf(PageIndex page, PageIndex end) const;
+  // The page after this one, which has a leaf, or the first of the next leaf.
+  PageIndex next(PageIndex page, PageIndex end) const {
+    PageIndex after = page + 1;
+    return after.value % kLeafPages == 0 ? next_leaf(after, end) : after;
+  }
 
   std::uint64_t metadata_pages() const { return 1 + middle_end_ * kMiddlePages + leaf_end_; }
 

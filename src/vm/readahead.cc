@@ -105,7 +105,6 @@ Space::Outcome Space::resolve_run(PageIndex page, bool write, Prepared (&run)[Wo
   if (result.moved == 0 && result.status == os::MoveStatus::kGone) {
     result = mmu_->install_copy(page, worker.page, 1);  // the run left the mapping
   }
-  memgroup::Stats& stats = group_->stats();
   for (std::uint32_t i = 0; i < locked; ++i) {
     const Prepared& done = run[i];
     if (i >= result.moved) {
@@ -114,29 +113,12 @@ Space::Outcome Space::resolve_run(PageIndex page, bool write, Prepared (&run)[Wo
     }
     PageWord word = table_.peek(page + i);
     store_resident(page + i, i == 0 ? word_after_load(page, word) : PageWord::native(word.backoff(), 1));
-    if (done.word.state == State::kZswap) {
-      add_to(stats.zswpin);
-      if (i == 0) {
-        add_to(stats.pgmajfault);
-        count_load(page, &memgroup::Account::zswpin);
-      } else {
-        group_->accounts().count(owners_.at(page), &memgroup::Account::zswpin);
-      }
-    } else if (done.word.state == State::kDevice) {
-      add_to(stats.pswpin);
-      if (i == 0) {
-        add_to(stats.pgmajfault);
-        count_load(page, &memgroup::Account::pswpin);
-      }
-      shrinker_.device_loads[owners_.at(page)].fetch_add(1, sync::kRelaxed);
-    } else {
-      add_to(stats.swpin_zero);
-    }
+    count_load(page + i, done.word.state, i == 0);
     give_up(done.entry, slots[i]);
   }
   if (result.moved == 0) return outcome_of(result);
   group_->charge(result.moved);
-  add_to(stats.swap_ra, result.moved - 1);
+  add_to(group_->stats().swap_ra, result.moved - 1);
   expect(page + result.moved, result.moved);
   return Outcome::kDone;
 }

@@ -342,8 +342,7 @@ bool Space::page_in(PageRange range, Worker& worker) {
   for (PageIndex page = table_.next_leaf(range.begin, range.end); page < range.end;) {
     if (table_.get(page).is_entry()) handle_fault(page, true, worker);
     whole = whole && !table_.get(page).is_poisoned();
-    page = page + 1;
-    if (page.value % PageTable::kLeafPages == 0) page = table_.next_leaf(page, range.end);
+    page = table_.next(page, range.end);
   }
   return whole;
 }

@@ -309,7 +309,7 @@ class Space {
   void forget_payer(PageWord word) REQUIRES(layout_);
   void forget_absent(PageRange range) REQUIRES(layout_);
   void charge_present(PageRange range) REQUIRES(layout_);
-  void count_load(PageIndex page, sync::Atomic<std::uint64_t> memgroup::Account::*kind) REQUIRES(layout_);
+  void count_load(PageIndex page, swap::State from, bool faulted) REQUIRES(layout_);
   bool may_write_back(memgroup::AccountId account) const;
   bool store_refused(memgroup::AccountId account) const;
   void make_room_within(memgroup::AccountId account, Worker& worker) EXCLUDES(layout_);

@@ -209,10 +209,4 @@ void World::close() {
   for (memgroup::AccountId id : groups_) EXPECT_FALSE(group_.accounts()[id].charged());
 }
 
-std::uint64_t World::paid_pages() {
-  std::uint64_t paid = 0;
-  for (std::uint64_t i = 0; i < kPages; ++i) paid += space_.pages().get(kBase + i).payer() != 0 ? 1 : 0;
-  return paid;
-}
-
 }  // namespace coldpress::testing

@@ -125,8 +125,6 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   void refresh_usage();
   os::SimDevice& device(std::size_t number) { return devices_[number]; }
   std::uint64_t clones() const { return clones_; }
-  // Pages in memory that an account pays for.
-  std::uint64_t paid_pages();
   // How often the engine may ask whether to go on, before it hears no.
   void allow_steps(unsigned steps) { keep_going_left_ = steps; }
   // Whether the usage stays as the test has set it.
