@@ -1,5 +1,6 @@
 """Swap devices: pages that go beyond the pool, to files and to memory, and what becomes of them there."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -165,7 +166,8 @@ def damage_swap(damage):
         def look(process):
             expect_line(process, "filled")
             damage(path)
-            say(process)
+            with contextlib.suppress(BrokenPipeError):  # it met the damage on its way to the read
+                say(process)
 
         options = ["--swap", f"{path},size=256M"]
         argv = ["/usr/bin/python3", "-c", RANDOM]
