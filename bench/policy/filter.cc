@@ -1,9 +1,9 @@
-// From valgrind's lackey (--trace-mem=yes) on standard input to a trace of pages on standard output.
+// From what perf tells of a program's page faults (bench/record_trace) on standard input to a trace of pages
+// on standard output.
 //
-// Kept is which page is touched, and whether for writing, each time it is not among the last kRecent pages:
-// what any memory of more pages than that would serve anyway. Pages are numbered by address, so that
-// neighbours stay neighbours as far as that matters, and gaps go. Left out: stacks, and program text read as
-// data.
+// Of several threads the one with the most faults is kept. Pages are numbered by address, so that
+// neighbours stay neighbours as far as that matters, and gaps go. Left out is what is never written: program
+// text and files, which are never swapped.
 //
 // The trace, packed with zstd: "CPTRACE1", the number of pages, the number of touches, then each touch as a
 // variable-length number: the difference to the page before, zigzag, times two, plus one for a write.
@@ -14,43 +14,27 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 namespace {
 
-constexpr std::size_t kRecent = 64;
-constexpr std::uint64_t kStackFrom = 0x1ff0000000ull;  // valgrind's main stack
 constexpr unsigned kPageShift = 12;
+constexpr std::uint64_t kWriteFault = 2, kFetchFault = 16;  // the processor's error code
 
 struct Touch {
   std::uint64_t page;
   bool write;
 };
 
-class Recent {
- public:
-  // Whether the page is among the last ones; it is now.
-  bool seen(std::uint64_t page, bool write) {
-    for (std::size_t i = 0; i < count_; ++i) {
-      if (pages_[i].page != page) continue;
-      bool known = pages_[i].write || !write;
-      Touch touch{page, pages_[i].write || write};
-      std::memmove(pages_ + 1, pages_, i * sizeof *pages_);
-      pages_[0] = touch;
-      return known;
-    }
-    if (count_ < kRecent) ++count_;
-    std::memmove(pages_ + 1, pages_, (count_ - 1) * sizeof *pages_);
-    pages_[0] = {page, write};
-    return false;
-  }
-
- private:
-  Touch pages_[kRecent];
-  std::size_t count_ = 0;
-};
+// The number after `name` in a line, if it is there.
+std::optional<std::uint64_t> number_after(const char* line, const char* name) {
+  const char* found = std::strstr(line, name);
+  if (found == nullptr) return std::nullopt;
+  return std::strtoull(found + std::strlen(name), nullptr, 16);
+}
 
 void put(std::string& out, std::uint64_t number) {
   while (number >= 128) {
@@ -63,17 +47,22 @@ void put(std::string& out, std::uint64_t number) {
 }  // namespace
 
 int main() {
-  std::vector<Touch> touches;
-  Recent recent;
-  char line[256];
+  std::unordered_map<unsigned long, std::vector<Touch>> threads;
+  char line[512];
   while (std::fgets(line, sizeof line, stdin) != nullptr) {
-    // " L 04222c80,8": load, store, modify; "I  ..." is an instruction.
-    if (line[0] != ' ' || (line[1] != 'L' && line[1] != 'S' && line[1] != 'M')) continue;
-    std::uint64_t address = std::strtoull(line + 3, nullptr, 16);
-    if (address >= kStackFrom) continue;
-    bool write = line[1] != 'L';
-    std::uint64_t page = address >> kPageShift;
-    if (!recent.seen(page, write)) touches.push_back({page, write});
+    if (std::strstr(line, "LOST") != nullptr) {
+      std::fputs("trace-filter: events were lost: the trace would have holes\n", stderr);
+      return 1;
+    }
+    // "1234 exceptions:page_fault_user: address=0x7f.. ip=0x.. error_code=0x6"
+    auto address = number_after(line, "address="), code = number_after(line, "error_code=");
+    if (!address || !code || (*code & kFetchFault) != 0) continue;
+    threads[std::strtoul(line, nullptr, 10)].push_back(
+        {*address >> kPageShift, (*code & kWriteFault) != 0});
+  }
+  std::vector<Touch> touches;
+  for (auto& [tid, own] : threads) {
+    if (own.size() > touches.size()) touches = std::move(own);
   }
   // What is never written is text, or a file: not a page that is ever swapped.
   std::unordered_map<std::uint64_t, bool> written;

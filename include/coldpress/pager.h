@@ -171,8 +171,8 @@ class Pager {
   // A device: "PATH[,size=SIZE][,prio=N]", a file or block device, what lies there encrypted with a key that
   // is never stored; or "ram:SIZE[,prio=N]", memory that does not count. Higher priorities are filled first.
   std::string swapon(const std::string& device);
-  // By its path as it was given, or "ram". Brings back or moves on what lies there, which can take long;
-  // "ENOMEM ..." when it does not fit elsewhere: the device stays in use.
+  // By its path as it was given, or "ram" (the second one: "ram2"). Brings back or moves on what lies there,
+  // which can take long; "ENOMEM ..." when it does not fit elsewhere: the device stays in use.
   std::string swapoff(const std::string& device);
 
   PagerStatistics statistics() const;

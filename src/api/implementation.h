@@ -28,8 +28,9 @@ struct Pager::Implementation {
     runtime::ControlPage& page = engine->control();
     sync::MutexLock lock(ordering);
     Text answer;
-    auto never = [](const void*) { return false; };
-    switch (runtime::give_order(page, order, text, argument, kForeverS, never, nullptr, answer)) {
+    const struct : runtime::OrderWatch {
+    } never;
+    switch (runtime::give_order(page, order, text, argument, kForeverS, never, answer)) {
       case Given::kFollowed:
         return "";
       case Given::kRefused:

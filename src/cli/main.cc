@@ -67,16 +67,17 @@ int parse_and_run(int argc, char** argv) {
   };
   auto* set_command = for_process("set", "change the settings of a managed process");
   set_command
-      ->add_option("SETTING", settings,
-                   "limit=SIZE high|swap.max|zswap.max=SIZE|max max_pool_percent=0..100 writeback=0|1 "
-                   "shrinker=0|1 recompress_percent=0..100 enabled=0|1 codec=lz4|zstd[:LEVEL]")
+      ->add_option(
+          "SETTING", settings,
+          "limit=SIZE high|swap.max|zswap.max=SIZE|max max_pool_percent=0..100 writeback=0|1 "
+          "shrinker=0|1 recompress_percent=0..100 readahead=1..16 enabled=0|1 codec=lz4|zstd[:LEVEL]")
       ->required();
   auto* reclaim_command = for_process("reclaim", "compress memory of a managed process now");
   reclaim_command->add_option("SIZE", size, "how much: 100M")->required();
   auto* swapon_command = for_process("swapon", "give a managed process a swap device");
   swapon_command->add_option("DEVICE", device, "PATH[,size=SIZE][,prio=N] or ram:SIZE[,prio=N]")->required();
   auto* swapoff_command = for_process("swapoff", "bring everything back from a swap device, and give it up");
-  swapoff_command->add_option("DEVICE", device, "its path, auto or ram")->required();
+  swapoff_command->add_option("DEVICE", device, "its path, auto or ram (the second one: ram2)")->required();
   auto* top_command = app.add_subcommand("top", "the managed processes, again and again");
   top_command->add_option("--rounds", rounds, "so many times (default: until interrupted)");
   top_command->add_option("--seconds", seconds, "between two")->check(CLI::Range(0.1, 3600.0));

@@ -8,17 +8,19 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 
 #include "os/linux/stats_file.h"
-#include "runtime/order_giver.h"
 
 namespace coldpress::cli {
 namespace {
 
 namespace fs = std::filesystem;
 using runtime::ControlPage;
+
+volatile std::sig_atomic_t told_to_stop = 0;
 
 // The descriptors of statistics pages, held by one of the engine's threads.
 std::vector<std::string> find_stats_files(long pid, bool* denied) {
@@ -99,8 +101,11 @@ std::string Managed::order(runtime::Order order, const std::string& text, std::u
   using runtime::Given;
   ControlPage& page = control();
   Text answer;
-  auto ended = [](const void* self) { return static_cast<const Managed*>(self)->has_ended(); };
-  switch (runtime::give_order(page, order, text, argument, timeout_s, ended, this, answer)) {
+  struct sigaction action {};
+  action.sa_handler = [](int) { told_to_stop = 1; };
+  action.sa_flags = SA_RESETHAND;  // the next one ends the tool
+  for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
+  switch (runtime::give_order(page, order, text, argument, timeout_s, *this, answer)) {
     case Given::kFollowed:
       return "";
     case Given::kRefused:
@@ -118,10 +123,12 @@ std::string Managed::order(runtime::Order order, const std::string& text, std::u
 }
 
 // Nobody holds the page any more.
-bool Managed::has_ended() const {
+bool Managed::ended() const {
   std::error_code error;
   return fs::read_symlink(path_, error).string().find(os::kStatsFileName) == std::string::npos;
 }
+
+bool Managed::cancelled() const { return told_to_stop != 0; }
 
 std::vector<long> managed_processes() {
   std::vector<long> found;

@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "memgroup/stats.h"
-#include "runtime/control.h"
+#include "runtime/order_giver.h"
 
 namespace coldpress::cli {
 
-class Managed {
+class Managed : private runtime::OrderWatch {
  public:
   // `problem`: empty, or why there is nothing to see.
   explicit Managed(long pid, bool to_order = false);
@@ -21,13 +21,15 @@ class Managed {
   const std::string& problem() const { return problem_; }
   const memgroup::Stats& stats() const { return *static_cast<const memgroup::Stats*>(page_); }
 
-  // Gives an order and waits for what became of it, at most timeout_s. "" or what went wrong.
+  // Gives an order and waits for what became of it, at most timeout_s. "" or what went wrong. SIGINT, SIGTERM
+  // and SIGHUP stop it meanwhile; what it has done stays done.
   std::string order(runtime::Order order, const std::string& text, std::uint64_t argument,
                     unsigned timeout_s);
 
  private:
   runtime::ControlPage& control() const;
-  bool has_ended() const;
+  bool ended() const override;
+  bool cancelled() const override;
 
   long pid_;
   void* page_ = nullptr;

@@ -73,7 +73,9 @@ int swapon(long pid, const std::string& text) {
 }
 
 int swapoff(long pid, const std::string& name) {
-  bool is_path = name != "auto" && name != "ram";
+  bool memory =
+      name == "ram" || (name.size() == 4 && name.starts_with("ram") && name[3] >= '2' && name[3] <= '4');
+  bool is_path = name != "auto" && !memory;
   return give(pid, runtime::Order::kSwapOff, is_path ? absolute_spec(name) : name, 0, kLongS);
 }
 

@@ -47,8 +47,7 @@ void Accounts::charge_resident(AccountId id, std::int64_t pages) {
   for (; id != kProcess; id = table_[id].parent) {
     Account& account = table_[id];
     account.resident.fetch_add(pages, sync::kRelaxed);
-    std::int64_t usage = account.usage();
-    if (usage > account.peak.load(sync::kRelaxed)) account.peak.store(usage, sync::kRelaxed);
+    account.note_peak();
   }
 }
 
@@ -56,6 +55,7 @@ void Accounts::charge_stored(AccountId id, std::int64_t pages, std::int64_t byte
   for (; id != kProcess; id = table_[id].parent) {
     table_[id].stored.fetch_add(pages, sync::kRelaxed);
     table_[id].stored_bytes.fetch_add(bytes, sync::kRelaxed);
+    table_[id].note_peak();
   }
 }
 

@@ -70,6 +70,11 @@ struct Account {
   std::int64_t usage() const {
     return resident.load(sync::kRelaxed) + (stored_bytes.load(sync::kRelaxed) >> kPageShift);
   }
+  void note_peak() {
+    std::int64_t now = usage(), before = peak.load(sync::kRelaxed);
+    while (now > before && !peak.compare_exchange_strong(before, now, sync::kRelaxed, sync::kRelaxed)) {
+    }
+  }
   bool charged() const { return resident.load() != 0 || stored.load() != 0 || swapped.load() != 0; }
 };
 

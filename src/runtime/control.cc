@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "base/size_text.h"
 #include "runtime/engine.h"
@@ -41,17 +42,31 @@ void Engine::look_for_order() {
     order_begun_ns_ = sync::now_ns();
     std::memcpy(order_text_, page.text, sizeof order_text_);  // a copy: the other side could still write
     order_text_[sizeof order_text_ - 1] = 0;
-  } else if (turn.state != ControlPage::kRunning) {
+  } else if (turn.state != ControlPage::kRunning && turn.state != ControlPage::kCancelled) {
     return;
   }
   Text answer;
-  if (!follow_order(page.order, page.argument, answer)) return;  // goes on at the next tick
+  if (turn.state == ControlPage::kCancelled) {
+    stop_order(answer);
+  } else if (!follow_order(page.order, page.argument, answer)) {
+    return;  // goes on at the next tick
+  }
   refresh_gauges();
   std::size_t length = std::min(answer.view().size(), sizeof page.answer - 1);
   std::memcpy(page.answer, answer.view().data(), length);
   page.answer[length] = 0;
   page.good = length == 0 ? 1 : 0;
-  page.pass(turn.in(ControlPage::kRunning), turn.in(ControlPage::kDone));
+  // Cancelled when it was done already: done.
+  if (!page.pass(turn.in(ControlPage::kRunning), turn.in(ControlPage::kDone))) {
+    page.pass(turn.in(ControlPage::kCancelled), turn.in(ControlPage::kDone));
+  }
+}
+
+void Engine::stop_order(Text& answer) {
+  answer << "interrupted";
+  if (swapping_off_ == swap::kMaxAreas) return;
+  space_.devices().thaw_area(std::exchange(swapping_off_, swap::kMaxAreas));
+  answer << ": " << order_text_ << " stays in use";
 }
 
 // false: not done yet.
@@ -108,6 +123,9 @@ void Engine::set(std::string_view text, Text& answer) {
   } else if (key == "recompress_percent" && parse_count(value, 100, number)) {
     config_.recompress_percent = static_cast<std::uint32_t>(number);
     space_.set_recompress_share(config_.recompress_percent);
+  } else if (key == "readahead" && parse_count(value, vm::Worker::kMaxRun, number) && number > 0) {
+    config_.readahead_pages = static_cast<std::uint32_t>(number);
+    space_.set_readahead(config_.readahead_pages);
   } else if (key == "codec") {
     auto choice = codec::parse_choice(value);
     if (!choice) {
@@ -120,7 +138,7 @@ void Engine::set(std::string_view text, Text& answer) {
     answer << text
            << " can not be set: limit=SIZE, high|swap.max|zswap.max=SIZE|max, max_pool_percent=0..100, "
               "writeback=0|1, "
-              "shrinker=0|1, recompress_percent=0..100, enabled=0|1, codec=lz4|zstd[:LEVEL]";
+              "shrinker=0|1, recompress_percent=0..100, readahead=1..16, enabled=0|1, codec=lz4|zstd[:LEVEL]";
   }
 }
 
@@ -145,6 +163,7 @@ void Engine::apply_settings() {
   space_.zswap().set_enabled(config_.enabled);
   space_.set_shrinker(config_.shrinker);
   space_.set_recompress_share(config_.recompress_percent);
+  space_.set_readahead(config_.readahead_pages);
   group_.set_high(config_.high_pages);
   space_.set_swap_max(static_cast<std::uint64_t>(config_.swap_max_pages));
   space_.set_zswap_max(config_.zswap_max_bytes);
@@ -204,8 +223,8 @@ bool Engine::swap_off(std::string_view name, Text& answer) {
     case SwapOff::kNoMemory:
       answer << "ENOMEM: what lies on " << name << " does not fit under the limit: raise it (coldpress set)";
       return true;
-    case SwapOff::kDamaged:
-      answer << "a page on " << name << " can not be read; the device stays in use";
+    case SwapOff::kUnreadable:
+      answer << "a page on " << name << " can not be read now; the device stays in use";
       return true;
     case SwapOff::kBusy:
       answer << name << " does not answer; it stays in use";

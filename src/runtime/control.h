@@ -11,8 +11,9 @@
 //   kPosted -> kRunning  by the engine's monitor, which looks at every tick: 50 ms at most
 //   kRunning -> kDone    by the monitor, with an answer
 //   kDone -> kIdle       by the tool, which has read it
+//   kRunning -> kCancelled -> kDone   by the tool that does not want it any more, and by the monitor
 //
-// The place of a tool that has died is taken by the next one, unless its order is running.
+// The place of a tool that has died is taken by the next one, which cancels its order if that is running.
 // Thread safety: as the states say.
 #pragma once
 
@@ -32,7 +33,7 @@ enum class Order : std::uint32_t {
 
 struct ControlPage {
   static constexpr std::size_t kOffset = 2048;
-  enum State : std::uint8_t { kIdle, kTaken, kPosted, kRunning, kDone };
+  enum State : std::uint8_t { kIdle, kTaken, kPosted, kRunning, kDone, kCancelled };
 
   struct Turn {
     State state = kIdle;

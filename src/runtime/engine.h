@@ -140,8 +140,10 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   void adopt_everything();
   // control.cc; by the monitor, inside the gate
   bool order_waits() const;
+  void serve_pending(vm::Worker& worker);
   void look_for_order();
   bool follow_order(Order order, std::uint64_t argument, Text& answer);
+  void stop_order(Text& answer);
   void set(std::string_view text, Text& answer);
   void set_mark(std::string_view key, std::string_view value, Text& answer);
   void apply_settings();

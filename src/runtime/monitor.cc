@@ -58,7 +58,7 @@ void Engine::monitor() {
         gate_.force_begin();
         answer_request();
         // Whoever waits for a page that was put aside meanwhile may hold a lock that the fork needs.
-        if (active_.load()) space_.handle_pending(monitor_worker_);
+        if (active_.load()) serve_pending(monitor_worker_);
         gate_.end();
       }
     }
@@ -67,7 +67,7 @@ void Engine::monitor() {
     PageRange shared[vm::Space::kMaxShared];
     std::size_t shared_count = 0;
     if (active_.load()) {
-      space_.handle_pending(monitor_worker_);
+      serve_pending(monitor_worker_);
       shared_count = space_.take_shared(shared);
     }
     gate_.end();
@@ -85,6 +85,7 @@ void Engine::watch() {
     devices_.check_children(space_);
     space_.tidy_devices(monitor_worker_);
     mmu_.empty_trash(kTrashAgeNs);
+    if (devices_.offer_again()) space_.offer_swap(true);
   }
   if (group_.usage() > group_.high() && !space_.hopeless()) {
     if (!active_.load() && !try_to_activate()) return;
@@ -130,7 +131,10 @@ bool Engine::try_to_activate() {
 std::int64_t Engine::tick_ns() const {
   std::int64_t room_bytes = std::max<std::int64_t>(group_.high() - group_.usage(), 0) << kPageShift;
   std::int64_t tick = room_bytes / (kFillBytesPerSecond / 1'000'000'000 + 1);
-  if (mode_ == Mode::kLibrary) return kLongestTickNs;  // every page passes the engine: pressure() tells
+  if (mode_ == Mode::kLibrary) {
+    // Every page passes the engine: pressure() tells, but a fault that found the monitor awake does not.
+    return room_bytes > 0 || space_.hopeless() ? kLongestTickNs : kShortestTickNs;
+  }
   return std::clamp(tick, kShortestTickNs, active_.load() ? 4 * kMillisecond : kLongestTickNs);
 }
 
@@ -223,6 +227,12 @@ void Engine::adopt_everything() {
   adopted_at_ = sync::now_ns();
 }
 
+void Engine::serve_pending(vm::Worker& worker) {
+  if (worker.pending_count == 0) return;
+  memgroup::Waiting thread(lost_);
+  space_.handle_pending(worker);
+}
+
 void Engine::serve(vm::Worker& worker) {
   while (!servers_stopping_.load(sync::kRelaxed)) {
     if (worker.pending_count == 0) mmu_.wait_message(sync::kForever);
@@ -235,7 +245,7 @@ void Engine::serve(vm::Worker& worker) {
       memgroup::Waiting thread(lost_);
       space_.handle_fault(fault.range.begin, fault.write, worker);
     }
-    space_.handle_pending(worker);
+    serve_pending(worker);
     gate_.end();
   }
 }

@@ -9,7 +9,7 @@
 namespace coldpress::runtime {
 
 Given give_order(ControlPage& page, Order order, std::string_view text, std::uint64_t argument,
-                 unsigned timeout_s, bool (*ended)(const void*), const void* context, Text& answer) {
+                 unsigned timeout_s, const OrderWatch& watch, Text& answer) {
   using Turn = ControlPage::Turn;
   if (text.size() >= sizeof page.text) {
     answer = Text() << "that is too long";
@@ -20,11 +20,13 @@ Given give_order(ControlPage& page, Order order, std::string_view text, std::uin
   Turn mine;
   for (;;) {
     Turn turn = Turn::of(page.turn.load());
-    bool left = turn.state == ControlPage::kIdle ||
-                (turn.state != ControlPage::kRunning && !os::process_exists(turn.tool));
+    bool orphaned = turn.state != ControlPage::kIdle && !os::process_exists(turn.tool);
+    bool running = turn.state == ControlPage::kRunning || turn.state == ControlPage::kCancelled;
+    bool left = turn.state == ControlPage::kIdle || (orphaned && !running);
+    if (orphaned && turn.state == ControlPage::kRunning) page.pass(turn, turn.in(ControlPage::kCancelled));
     mine = {ControlPage::kTaken, turn.ticket + 1, static_cast<std::uint32_t>(os::sys_getpid())};
     if (left && page.pass(turn, mine)) break;
-    if (sync::now_ns() - begun > kNoticed) return Given::kBusy;
+    if (sync::now_ns() - begun > kNoticed || watch.cancelled()) return Given::kBusy;
     sync::sleep_ns(kLook);
   }
   page.order = order;
@@ -36,7 +38,12 @@ Given give_order(ControlPage& page, Order order, std::string_view text, std::uin
   for (;;) {
     Turn turn = Turn::of(page.turn.load(sync::kAcquire));
     if (turn.state == ControlPage::kDone && turn.ticket == (mine.ticket & 0xffffff)) break;
-    if (ended(context)) return Given::kEnded;
+    if (watch.ended()) return Given::kEnded;
+    if (watch.cancelled()) {
+      // What runs is told to stop, and answers; what nobody looks at yet is taken back.
+      page.pass(mine.in(ControlPage::kRunning), mine.in(ControlPage::kCancelled));
+      if (page.pass(mine.in(ControlPage::kPosted), mine.in(ControlPage::kIdle))) return Given::kNoAnswer;
+    }
     std::int64_t waited = sync::now_ns() - begun;
     // Nobody looks: taken back, unless it is looked at this very moment.
     if (waited > kNoticed && page.pass(mine.in(ControlPage::kPosted), mine.in(ControlPage::kIdle))) {

@@ -17,12 +17,23 @@ enum class Given {
   kBusy,       // another order did not end for long
   kNoAnswer,   // nobody looked at it: taken back
   kStillAtIt,  // it runs on
-  kEnded,      // `ended` said so
+  kEnded,      // there is no engine behind the page any more
 };
 
-// Waits at most timeout_s for the end of it. `ended(context)`:
-// whether there is no engine behind the page any more.
+// What the giver looks at while it waits.
+class OrderWatch {
+ public:
+  // Whether there is no engine behind the page any more.
+  virtual bool ended() const { return false; }
+  // Whether the order is not wanted any more: what is running stops, and what it has done stays done.
+  virtual bool cancelled() const { return false; }
+
+ protected:
+  ~OrderWatch() = default;
+};
+
+// Waits at most timeout_s for the end of it.
 Given give_order(ControlPage& page, Order order, std::string_view text, std::uint64_t argument,
-                 unsigned timeout_s, bool (*ended)(const void*), const void* context, Text& answer);
+                 unsigned timeout_s, const OrderWatch& watch, Text& answer);
 
 }  // namespace coldpress::runtime

@@ -14,7 +14,7 @@ namespace coldpress::runtime {
 namespace {
 
 constexpr char kFirstFile = 'A', kPin = 'p', kLastPin = 'y', kLast = 'z';
-constexpr char kAutomatic[] = "auto", kMemory[] = "ram";
+constexpr char kAutomatic[] = "auto";
 constexpr std::uint64_t kMinAutomaticBytes = std::uint64_t{16} << 20;
 
 }  // namespace
@@ -63,7 +63,10 @@ Status SwapDevices::open_one(const SwapSpec& spec) {
     Ram* ram = unused(rams_);
     if (ram == nullptr) return Error{Text() << "too many swap devices in memory"};
     if (auto status = ram->device.open(spec.bytes); !status) return status.error();
-    note(*ram, kMemory);
+    // The first is "ram", the others "ram2" to "ram4".
+    char name[] = "ram\0";
+    if (ram != rams_) name[3] = static_cast<char>('1' + (ram - rams_));
+    note(*ram, name);
     return Done{};
   }
   File* file = unused(files_);
@@ -145,15 +148,15 @@ void SwapDevices::forget(std::size_t area) {
 
 bool SwapDevices::make_automatic(const Config& config, vm::Space& space) {
   sync::MutexLock lock(mutex_);
+  constexpr std::int64_t kAgainNs = 10'000'000'000;
   if (directory_ < 0) return false;
-  int directory = std::exchange(directory_, -1);
   Text problem;
-  std::uint64_t bytes = std::min(config.limit_bytes * 4, os::free_space_bytes(directory) / 2);
+  std::uint64_t bytes = std::min(config.limit_bytes * 4, os::free_space_bytes(directory_) / 2);
   File* file = unused(files_);
   if (file == nullptr || bytes < kMinAutomaticBytes) {
     problem << "too little space in the temporary directory for a swap file: name another with TMPDIR or "
                "--swap";
-  } else if (auto status = file->device.open_unlinked(directory, bytes); !status) {
+  } else if (auto status = file->device.open_unlinked(directory_, bytes); !status) {
     problem = status.error().text;
   } else {
     file->open = true;
@@ -166,10 +169,18 @@ bool SwapDevices::make_automatic(const Config& config, vm::Space& space) {
       file->open = false;
     }
   }
-  os::sys_close(directory);
-  if (problem.view().empty()) return true;
-  report(problem);
+  if (problem.view().empty()) {
+    os::sys_close(std::exchange(directory_, -1));
+    return true;
+  }
+  offer_again_ns_.store(sync::now_ns() + kAgainNs);  // there may be space then
+  if (!std::exchange(refusal_reported_, true)) report(problem);
   return false;
+}
+
+bool SwapDevices::offer_again() {
+  std::int64_t at = offer_again_ns_.load(sync::kRelaxed);
+  return at != 0 && sync::now_ns() >= at && offer_again_ns_.exchange(0) != 0;
 }
 
 void SwapDevices::close() {
@@ -308,6 +319,7 @@ void SwapDevices::inherit(vm::Space& space) NO_THREAD_SAFETY_ANALYSIS {
   pending_.store(0);
   held_.store(0);
   directory_ = -1;
+  offer_again_ns_.store(0);
   space.inherit_devices();
   for (File& file : files_) {
     if (file.open) file.device.inherit(file.received);

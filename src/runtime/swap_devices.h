@@ -29,14 +29,16 @@ class SwapDevices {
   Status add_one(const SwapSpec& spec, vm::Space* space) EXCLUDES(mutex_);
   // Closes a device that no space has. false: there is none of that name.
   bool close_unused(std::string_view name) EXCLUDES(mutex_);
-  // By path, "auto" or "ram". kMaxAreas: there is none.
+  // By path, "auto", "ram" (or "ram2" and so on: the second one). kMaxAreas: there is none.
   std::size_t find(std::string_view name) EXCLUDES(mutex_);
   // After it was swapped off.
   void forget(std::size_t area) EXCLUDES(mutex_);
   // Gives what is open to the space. Also says whether more can be had later (make_automatic()).
   bool attach(vm::Space& space);
-  // The automatic device. By an engine thread; false: none, and the reason was reported.
+  // The automatic device. By an engine thread; false: none now, and the reason was reported, the first time.
   bool make_automatic(const Config& config, vm::Space& space) EXCLUDES(mutex_);
+  // Whether it is time to try that again. Cheap.
+  bool offer_again();
   void close();
   // In a child that does not take over: lets the parent's devices in memory go.
   void unmap();
@@ -97,6 +99,8 @@ class SwapDevices {
   File files_[kMaxFiles] = {};
   Ram rams_[kMaxRams] = {};
   int directory_ = -1;
+  bool refusal_reported_ GUARDED_BY(mutex_) = false;
+  sync::Atomic<std::int64_t> offer_again_ns_{0};
   int pins_[kMaxPins] = {-1, -1, -1, -1, -1, -1, -1, -1};
   sync::Atomic<std::uint64_t> pending_{0};  // of a fork under way
   sync::Atomic<std::uint64_t> held_{0};     // what the space was told last

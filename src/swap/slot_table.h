@@ -34,9 +34,10 @@ enum class State : std::uint8_t {
   kFrame = 2,   // in the swap cache; payload: frame
   kZswap = 3,   // compressed; payload: zswap entry
   kDevice = 4,  // on a swap device; payload: record
+  kLost = 5,    // nowhere: its device had damaged it. Whoever touches it is told
 };
 
-inline constexpr std::size_t kStates = 5;
+inline constexpr std::size_t kStates = 6;
 inline constexpr std::uint16_t kMaxShares = 0x7ff;
 
 // A decoded slot word.

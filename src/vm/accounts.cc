@@ -40,7 +40,8 @@ Text Space::accounts() {
   same("pages that are out, and the counts of slots", entries + words, slots_.shares());
   same("counts of slots, and what is known of them", slots_.shares(), slots_.names());
   same("slots in use, and by state", slots_.in_use(),
-       count(State::kSame) + count(State::kFrame) + count(State::kZswap) + count(State::kDevice));
+       count(State::kSame) + count(State::kFrame) + count(State::kZswap) + count(State::kDevice) +
+           count(State::kLost));
   same("frames with an owner, and slots", frames_.owned_frames(), count(State::kFrame));
   same("stored_pages, and slots", stats.stored_pages.load(), count(State::kZswap));
   same("same_filled_pages, and slots", stats.same_filled_pages.load(), count(State::kSame));

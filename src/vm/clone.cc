@@ -144,6 +144,7 @@ void Space::give_up(swap::Entry entry, swap::SlotWord slot) {
     case State::kSame:
       take_from(group_->stats().same_filled_pages);
       break;
+    case State::kLost:
     case State::kFree:
       break;
   }

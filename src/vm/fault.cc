@@ -98,6 +98,8 @@ Space::Prepared Space::prepare(PageIndex page, Worker& worker) {
     } else if (zswap_.load(worker.store, prepared.word.payload, worker.page) != zswap::LoadResult::kLoaded) {
       prepared.loaded = Loaded::kDamaged;
     }
+  } else if (prepared.word.state == State::kLost) {
+    prepared.loaded = Loaded::kDamaged;
   } else if (prepared.word.state == State::kDevice) {
     if (worker.devices) {
       prepared.loaded = load_from_device(prepared.word.payload, follows(page), worker, worker.page);
@@ -197,7 +199,7 @@ void Space::count_load(PageIndex page, State from, bool faulted) {
     accounts.count(account, &Account::pswpin);
     shrinker_.device_loads[account].fetch_add(1, sync::kRelaxed);
   } else {
-    add_to(stats.swpin_zero);
+    if (from != State::kLost) add_to(stats.swpin_zero);
     return;
   }
   if (!faulted) return;

@@ -46,6 +46,9 @@ Space::Loaded Space::read_content(PageWord word, Worker& worker) {
       COLDPRESS_CHECK(worker.devices);
       loaded = load_from_device(slot.payload, true, worker, worker.page);
       break;
+    case State::kLost:
+      loaded = Loaded::kDamaged;
+      break;
     case State::kFree:
       COLDPRESS_CHECK(!"unreachable: lock() refuses free slots");
   }

@@ -29,7 +29,7 @@ constexpr unsigned kWindowBits = 8;
 }  // namespace
 
 sync::Atomic<std::uint64_t>& Space::expected_at(PageIndex page) {
-  return expected_[(page.value * 0x9e3779b97f4a7c15) >> (64 - kExpectedBits)];
+  return readahead_.expected[(page.value * 0x9e3779b97f4a7c15) >> (64 - Readahead::kBits)];
 }
 
 // How many pages a fault of `page` is to bring.
@@ -38,7 +38,7 @@ std::uint32_t Space::window_at(PageIndex page) {
   if (expected >> kWindowBits != page.value) return 1;
   auto before = static_cast<std::uint32_t>(expected & ((1u << kWindowBits) - 1));
   add_to(group_->stats().swap_ra_hit, before - 1);
-  return std::min(before * 2, Worker::kMaxRun);
+  return std::min(before * 2, readahead_.most.load(sync::kRelaxed));
 }
 
 // Whether a fault of `page` goes on where the last one has ended.

@@ -121,6 +121,8 @@ class Space {
   void recompress_some(Worker& worker) EXCLUDES(layout_);
   // How long the hand takes to come round, at least; what stays so long is packed harder.
   void set_recompress_turn(std::int64_t turn_ns) { recompression_.turn_ns = turn_ns; }
+  // Pages that one fault brings, at most: 1 to Worker::kMaxRun.
+  void set_readahead(std::uint32_t pages) { readahead_.most.store(pages, sync::kRelaxed); }
   void set_recompress_share(std::uint32_t percent) { recompression_.percent.store(percent, sync::kRelaxed); }
 
   // --- swap devices (writeback.cc)
@@ -155,9 +157,9 @@ class Space {
   bool finish_writes_to(std::size_t area, std::int64_t wait_ns) EXCLUDES(layout_);
   // Settles what has ended, makes room on the devices, and gives back what is free.
   void tidy_devices(Worker& worker) EXCLUDES(layout_);
-  // Brings everything on the area back and takes it out of use. kGoesOn: call again, with `goes_on`, soon.
+  // Brings all of the area back and takes it out of use. kGoesOn: call again soon, with `goes_on`, or thaw it.
   // Anything else but kDone: it is in use as before.
-  enum class SwapOff { kDone, kGoesOn, kNotThere, kNoMemory, kDamaged, kBusy };
+  enum class SwapOff { kDone, kGoesOn, kNotThere, kNoMemory, kUnreadable, kBusy };
   SwapOff swap_off(std::size_t area, bool goes_on, Worker& worker) EXCLUDES(layout_);
   // In the child of a fork that takes over: what the parent has written is read, and nothing written there.
   void inherit_devices();
@@ -205,7 +207,6 @@ class Space {
 
   Prepared prepare(PageIndex page, Worker& worker) EXCLUDES(layout_);
   // readahead.cc
-  static constexpr unsigned kExpectedBits = 8;
   sync::Atomic<std::uint64_t>& expected_at(PageIndex page);
   std::uint32_t window_at(PageIndex page);
   bool follows(PageIndex page);
@@ -272,6 +273,7 @@ class Space {
   void write_failed();
   void shrink_pool(Worker& worker) EXCLUDES(layout_);
   Loaded load_from_device(std::uint32_t record, bool many, Worker& worker, std::byte* page);
+  bool room_within(memgroup::AccountId account, Worker& worker) EXCLUDES(layout_);
   SwapOff take_back(std::uint32_t record, swap::Owner owner, Worker& worker);
   void drop_move(const swap::Move& move);
   void recompress_one(const zswap::Zswap::Victim& found, Worker& worker);
@@ -385,9 +387,7 @@ class Space {
   static constexpr std::size_t kFillHints = 64;
   FillHint fill_hints_[kFillHints] GUARDED_BY(layout_);
 
-  // Where streams of faults are expected next, and how many pages they brought last: see readahead.cc.
-  sync::Atomic<std::uint64_t> expected_[std::size_t{1} << kExpectedBits] = {};
-
+  Readahead readahead_;
   sync::Atomic<std::uint64_t> captures_{0};  // the clock of refault distances
   sync::Atomic<bool> paused_{false};
   Turns turns_;

@@ -2,10 +2,12 @@
 // Thread safety: atomics from any thread; the rest is its part's, which says whose.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "memgroup/accounts.h"
 #include "sync/atomic.h"
+#include "vm/surroundings.h"
 
 namespace coldpress::vm {
 
@@ -15,6 +17,13 @@ struct Recompression {
   std::int64_t turn_ns = 2'000'000'000;
   std::uint32_t hand = 0;
   std::int64_t budget_ns = 0, seen_ns = 0, begun_ns = 0;
+};
+
+// readahead.cc: where streams of faults are expected next, and how many pages they brought last.
+struct Readahead {
+  static constexpr unsigned kBits = 8;
+  sync::Atomic<std::uint64_t> expected[std::size_t{1} << kBits] = {};
+  sync::Atomic<std::uint32_t> most{Worker::kMaxRun};  // pages, with the one that is wanted
 };
 
 // shrinker.cc

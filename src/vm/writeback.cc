@@ -274,14 +274,15 @@ Space::SwapOff Space::swap_off(std::size_t area, bool goes_on, Worker& worker) {
     if (sync::now_ns() > until || (usage_source_ != nullptr && !usage_source_->keep_going())) {
       return SwapOff::kGoesOn;  // still frozen
     }
-    if (!room && devices_.has_room()) {
+    bool within = room_within(owner.account, worker);
+    if (!within || (!room && devices_.has_room())) {
       // Others are at it, perhaps.
       std::int64_t& since = swap_off_stalled_since_ns_;
       if (since == 0) since = sync::now_ns();
       if (sync::now_ns() - since < kMostStalledNs) return SwapOff::kGoesOn;
     }
-    result = room ? take_back(record, owner, worker) : SwapOff::kNoMemory;
-    if (room) swap_off_stalled_since_ns_ = 0;
+    result = room && within ? take_back(record, owner, worker) : SwapOff::kNoMemory;
+    swap_off_stalled_since_ns_ = 0;
   }
   if (result == SwapOff::kDone && devices_.records_on(area) > 0) result = SwapOff::kBusy;
   if (result == SwapOff::kDone) {
@@ -293,7 +294,16 @@ Space::SwapOff Space::swap_off(std::size_t area, bool goes_on, Worker& worker) {
   return result;
 }
 
-// Moves one object from a device into the pool, compressed as it is.
+// Whether the owner of a page on a device may have it in the pool, too. Its group makes room for it.
+bool Space::room_within(memgroup::AccountId account, Worker& worker) {
+  const memgroup::Accounts& accounts = group_->accounts();
+  if (account != memgroup::kProcess) make_room_within(account, worker);
+  bool may_be_compressed = zswap_max_left() > 0 && !accounts.zswap_full(account);
+  return accounts.room(account) > 0 && (may_be_compressed || devices_.has_room());
+}
+
+// Moves one object from a device into the pool, compressed as it is. What the device has damaged is lost, as
+// it would be for a fault; what it can not read now stays, for another try.
 Space::SwapOff Space::take_back(std::uint32_t record, swap::Owner owner, Worker& worker) {
   swap::SlotWord slot{};
   if (!slots_.lock(owner, slot)) return SwapOff::kDone;
@@ -304,8 +314,12 @@ Space::SwapOff Space::take_back(std::uint32_t record, swap::Owner owner, Worker&
   swap::Content content;
   std::uint32_t entry = 0;
   SwapOff result = SwapOff::kDone;
-  if (devices_.read(record, worker.io, &content, true) != swap::DeviceStore::ReadResult::kRead) {
-    result = SwapOff::kDamaged;
+  bool lost = false;
+  auto read = devices_.read(record, worker.io, &content, true);
+  if (read == swap::DeviceStore::ReadResult::kIoError) {
+    result = SwapOff::kUnreadable;
+  } else if (read == swap::DeviceStore::ReadResult::kDamaged) {
+    lost = true;
   } else if (!zswap_.put(content, owner, &entry)) {
     result = SwapOff::kNoMemory;
   }
@@ -313,8 +327,9 @@ Space::SwapOff Space::take_back(std::uint32_t record, swap::Owner owner, Worker&
     slots_.unlock(owner);
     return result;
   }
-  slots_.unlock(owner, State::kZswap, entry);
+  slots_.unlock(owner, lost ? State::kLost : State::kZswap, entry);
   group_->accounts().charge_swapped(devices_.drop(record), -1);
+  if (lost) return SwapOff::kDone;
   add_to(group_->stats().pswpin);
   return SwapOff::kDone;
 }

@@ -244,6 +244,41 @@ TEST(SpaceGroups, WithoutRoomInZswapPagesGoOnToADevice) {
   w.world().verify_everything();
 }
 
+TEST(SpaceGroups, SwapoffBringsBackWhatTheGroupMayHave) {
+  GroupWorld w(8 << 20);
+  AccountId id = w.open({.max = 150, .zswap_max_bytes = 0});
+  w.map(kFirst, id);
+  w.write(kFirst);
+  w.space().page_out(kFirst, w.world().worker());
+  for (int i = 0; i < 20; ++i) {
+    w.space().write_back(vm::Space::WritebackNeed::kLastResort, w.world().worker(), id);
+    w.finish_writes();
+  }
+  std::int64_t out = w.accounts()[id].swapped.load();
+  ASSERT_GT(out, 0);
+  ASSERT_EQ(w.accounts()[id].stored.load(), 0);
+  auto swap_off = [&](std::size_t area) {
+    auto answer = vm::Space::SwapOff::kGoesOn;
+    for (int tries = 0; tries < 5000 && answer == vm::Space::SwapOff::kGoesOn; ++tries) {
+      if (tries > 0) sync::sleep_ns(2'000'000);
+      w.world().allow_steps(100000);
+      answer = w.space().swap_off(area, tries > 0, w.world().worker());
+    }
+    return answer;
+  };
+  for (std::size_t area : {0, 1}) swap_off(area);
+  EXPECT_EQ(w.accounts()[id].stored.load(), 0) << "nothing of it may be compressed";
+  EXPECT_GT(w.accounts()[id].swapped.load(), 0) << "so it stays where it is";
+  w.accounts().set_limits(id, {.max = 200});
+  for (std::size_t area : {0, 1}) {
+    if (w.space().devices().records_on(area) == 0) continue;
+    EXPECT_EQ(swap_off(area), vm::Space::SwapOff::kDone);
+  }
+  EXPECT_EQ(w.accounts()[id].swapped.load(), 0);
+  EXPECT_GE(w.accounts()[id].peak.load(), w.usage(id));
+  w.world().verify_everything();
+}
+
 TEST(SpaceGroups, SwapMaxHolds) {
   GroupWorld w(8 << 20);
   AccountId id = w.open({.swap_max = 30});

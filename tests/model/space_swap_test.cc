@@ -170,6 +170,50 @@ TEST(SpaceSwap, SwapoffCanBeInterrupted) {
   s.world().verify_everything();
 }
 
+TEST(SpaceSwap, ASwapoffThatIsGivenUpLeavesTheDeviceInUse) {
+  SwapWorld s;
+  s.page_out();
+  s.write_back();
+  s.world().allow_steps(20);
+  EXPECT_EQ(s.world().space().swap_off(1, false, s.world().worker()), vm::Space::SwapOff::kGoesOn);
+  s.world().space().devices().thaw_area(1);
+  ASSERT_GT(s.in_state(swap::State::kZswap), 0u);
+  s.world().allow_steps(100000);
+  s.write_back();
+  EXPECT_EQ(s.in_state(swap::State::kZswap), 0u) << "it takes pages again";
+  EXPECT_EQ(s.world().space().swap_off(1, false, s.world().worker()), vm::Space::SwapOff::kDone);
+  s.world().verify_everything();
+}
+
+TEST(SpaceSwap, SwapoffOfADamagedDeviceLosesWhatIsDamagedAndNothingElse) {
+  SwapWorld s;
+  s.page_out();
+  s.write_back();
+  std::uint64_t out = s.in_state(swap::State::kDevice);
+  s.world().device(1).scribble(0, 200000);
+  s.world().allow_steps(100000);
+  EXPECT_EQ(s.world().space().swap_off(1, false, s.world().worker()), vm::Space::SwapOff::kDone);
+  std::uint64_t lost = s.in_state(swap::State::kLost);
+  EXPECT_GT(lost, 0u);
+  EXPECT_LT(lost, out);
+  EXPECT_EQ(s.in_state(swap::State::kZswap), out - lost);
+  EXPECT_EQ(s.world().space().accounts().view(), "");
+  EXPECT_EQ(s.count_lost(), lost);
+  EXPECT_EQ(s.in_state(swap::State::kLost), 0u) << "the page says so itself, now";
+}
+
+TEST(SpaceSwap, SwapoffIsRefusedWhileTheDeviceCanNotBeRead) {
+  SwapWorld s;
+  s.page_out();
+  s.write_back();
+  s.world().allow_steps(100000);
+  s.world().device(1).set_faults({.read_error = 1});
+  EXPECT_EQ(s.world().space().swap_off(1, false, s.world().worker()), vm::Space::SwapOff::kUnreadable);
+  s.world().device(1).set_faults({});
+  EXPECT_EQ(s.world().space().swap_off(1, false, s.world().worker()), vm::Space::SwapOff::kDone);
+  s.world().verify_everything();
+}
+
 TEST(SpaceSwap, LostTornAndForgedWritesAreNeverBelieved) {
   for (auto faults : {os::SimDevice::Faults{.torn_write = 1}, os::SimDevice::Faults{.lost_write = 1}}) {
     SwapWorld s;

@@ -5,7 +5,9 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
 import tempfile
+import time
 
 from cases_swap import RANDOM, SCRATCH
 from harness import (
@@ -188,6 +190,36 @@ def order_swapoff_under_load():
         check(outcome.status == 0, outcome.describe())
         check(outcome.last_line() == native.last_line(), outcome.describe())
         check(rounds and not any(rounds), f"swap_pages after each swapoff: {rounds}")
+
+
+@case(timeout_s=120, serial=True)
+def order_swapoff_interrupted():
+    """^C ends a swapoff: the device stays in use, and goes when that is wanted again."""
+
+    def look(pid):
+        order("set", pid, "limit=48M", "max_pool_percent=5")
+        for pause_s in (0.004, 0.008, 0.016, 0.002, 0.032, 0.001):
+            wait_until(lambda: swap_pages(pid) > 10000, "pages on the device")
+            order("set", pid, "limit=200M")
+            tool = subprocess.Popen([TOOL, "swapoff", str(pid), "ram2"], stderr=subprocess.PIPE, text=True)
+            time.sleep(pause_s)
+            tool.send_signal(signal.SIGINT)
+            said = tool.communicate()[1]
+            if "interrupted: ram2 stays in use" in said:
+                break
+            if swap_pages(pid) == 0:
+                order("swapon", pid, "ram:128M")
+            order("set", pid, "limit=48M")
+        check("interrupted: ram2 stays in use" in said, f"it was never interrupted: {said!r}")
+        before = swap_pages(pid)
+        check(before > 0, "nothing is left on the device")
+        order("set", pid, "limit=48M")
+        wait_until(lambda: swap_pages(pid) > before + 1000, "more pages on the device")
+        order("set", pid, "limit=200M")
+        order("swapoff", pid, "ram2")
+        check(swap_pages(pid) == 0, "pages are left on it")
+
+    with_filled(PYTHON, ["--swap", "ram:16M", "--swap", "ram:128M,prio=9"], look)
 
 
 @case(timeout_s=60)

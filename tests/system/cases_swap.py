@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
 import tempfile
 
 from harness import (
@@ -16,12 +17,14 @@ from harness import (
     check_held,
     compare_under_limits,
     expect_line,
+    need_root,
     program,
     run,
     run_limited,
     run_line,
     say,
     tool_lines,
+    wait_until,
 )
 
 SMALL_POOL = ["--max-pool-percent", "10"]
@@ -66,6 +69,66 @@ def swap_auto():
         check_held(outcome, 48 * MIB, "auto")
         check(not tool_lines(outcome.stderr), outcome.describe())
         check(not seen and not os.listdir(directory), f"files in the directory: {seen}")
+
+
+@contextlib.contextmanager
+def small_file_system(size):
+    """A directory with so much space, or whatever a later remount gives it."""
+    need_root()
+    with tempfile.TemporaryDirectory() as directory:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "swap", directory], check=True)
+        try:
+            yield directory
+        finally:
+            subprocess.run(["umount", "--lazy", directory], check=True)
+
+
+def taken(directory):
+    status = os.statvfs(directory)
+    return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+
+@case(timeout_s=120, serial=True)
+def swap_auto_bounds():
+    """The automatic file is made when it is needed, and takes half of what is free at most."""
+    with small_file_system("64M") as directory:
+
+        def look(process):
+            expect_line(process, "begun")
+            check(taken(directory) == 0, f"{taken(directory)} bytes before there is need")
+            say(process)
+            expect_line(process, "filled")
+            most = taken(directory)
+            check(8 * MIB < most <= 32 * MIB, f"it takes {most / MIB:.0f} MiB of 64")
+            say(process)
+            expect_line(process, "whole")
+
+        argv = ["/usr/bin/python3", "-c", "print('begun', flush=True); input()\n" + RANDOM]
+        environment = os.environ | {"TMPDIR": directory}
+        outcome = run_limited(48 * MIB, argv, interact=look, env=environment)
+        check(outcome.status == 0, outcome.describe())
+        check(outcome.stats["limit_exceeded"] > 0, "all of it fitted: this proves nothing")
+
+
+@case(timeout_s=120, serial=True)
+def swap_auto_again():
+    """Too little space for the file is said once; when there is enough, it is made."""
+    with small_file_system("24M") as directory:
+
+        def look(process):
+            expect_line(process, "filled")
+            check(taken(directory) == 0, "a file of less than 16 MiB was made")
+            subprocess.run(["mount", "-o", "remount,size=400M", directory], check=True)
+            wait_until(lambda: taken(directory) > MIB, "the file", timeout_s=40)
+            say(process)
+            expect_line(process, "whole")
+
+        argv = ["/usr/bin/python3", "-c", RANDOM]
+        environment = os.environ | {"TMPDIR": directory}
+        outcome = run_limited(48 * MIB, argv, ["--quiet"], interact=look, env=environment)
+        check(outcome.status == 0, outcome.describe())
+        said = [line for line in tool_lines(outcome.stderr) if "too little space" in line]
+        check(len(said) == 1, f"expected one message: {outcome.describe()}")
 
 
 def compare_with_swap(argv, option, fractions=(3,), **how):

@@ -85,7 +85,7 @@ void failing_swapoff(Run& run) {
     m.write_back();
     auto result = m.swap_off(0);
     using SwapOff = vm::Space::SwapOff;
-    MUST(result == SwapOff::kDone || result == SwapOff::kDamaged || result == SwapOff::kNoMemory ||
+    MUST(result == SwapOff::kDone || result == SwapOff::kUnreadable || result == SwapOff::kNoMemory ||
          result == SwapOff::kBusy);
     for (std::uint64_t i = 0; i < 2; ++i) {
       std::uint64_t found = m.read(pages.begin + i);
