@@ -57,8 +57,7 @@ int main() {
     // "1234 exceptions:page_fault_user: address=0x7f.. ip=0x.. error_code=0x6"
     auto address = number_after(line, "address="), code = number_after(line, "error_code=");
     if (!address || !code || (*code & kFetchFault) != 0) continue;
-    threads[std::strtoul(line, nullptr, 10)].push_back(
-        {*address >> kPageShift, (*code & kWriteFault) != 0});
+    threads[std::strtoul(line, nullptr, 10)].push_back({*address >> kPageShift, (*code & kWriteFault) != 0});
   }
   std::vector<Touch> touches;
   for (auto& [tid, own] : threads) {

@@ -157,7 +157,7 @@ class Space {
   bool finish_writes_to(std::size_t area, std::int64_t wait_ns) EXCLUDES(layout_);
   // Settles what has ended, makes room on the devices, and gives back what is free.
   void tidy_devices(Worker& worker) EXCLUDES(layout_);
-  // Brings all of the area back and takes it out of use. kGoesOn: call again soon, with `goes_on`, or thaw it.
+  // Brings all of the area back and takes it out of use. kGoesOn: again soon, with `goes_on`, or thaw it.
   // Anything else but kDone: it is in use as before.
   enum class SwapOff { kDone, kGoesOn, kNotThere, kNoMemory, kUnreadable, kBusy };
   SwapOff swap_off(std::size_t area, bool goes_on, Worker& worker) EXCLUDES(layout_);
