@@ -168,6 +168,10 @@ class Pager {
   std::string set_limit(std::uint64_t bytes);
   // Gives so much memory back now. "": done, else how much was not.
   std::string reclaim(std::uint64_t bytes);
+  // Writes so much of what is compressed to the devices now. "": done, else how much was not.
+  std::string writeback(std::uint64_t bytes);
+  // Any setting of `coldpress set`, as "KEY=VALUE": codec=zstd:3, enabled=0, zswap.max=64M, shrinker=1 ...
+  std::string set(const std::string& setting);
   // A device: "PATH[,size=SIZE][,prio=N]", a file or block device, what lies there encrypted with a key that
   // is never stored; or "ram:SIZE[,prio=N]", memory that does not count. Higher priorities are filled first.
   std::string swapon(const std::string& device);

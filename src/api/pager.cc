@@ -76,6 +76,14 @@ std::string Pager::reclaim(std::uint64_t bytes) {
   return implementation_->order(runtime::Order::kReclaim, "", bytes);
 }
 
+std::string Pager::writeback(std::uint64_t bytes) {
+  return implementation_->order(runtime::Order::kWriteBack, "", bytes);
+}
+
+std::string Pager::set(const std::string& setting) {
+  return implementation_->order(runtime::Order::kSet, setting, 0);
+}
+
 std::string Pager::swapon(const std::string& device) {
   return implementation_->order(runtime::Order::kSwapOn, device, 0);
 }

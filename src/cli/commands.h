@@ -27,6 +27,7 @@ int stat(long pid, bool json);
 // Each setting is KEY=VALUE. 1: the process refused.
 int set(long pid, const std::vector<std::string>& settings);
 int reclaim(long pid, const std::string& size);
+int writeback(long pid, const std::string& size);
 int swapon(long pid, const std::string& text);
 int swapoff(long pid, const std::string& name);
 // rounds: 0 for ever.

@@ -69,11 +69,14 @@ int parse_and_run(int argc, char** argv) {
   set_command
       ->add_option(
           "SETTING", settings,
-          "limit=SIZE high|swap.max|zswap.max=SIZE|max max_pool_percent=0..100 writeback=0|1 "
+          "limit=SIZE high|swap.max|zswap.max=SIZE|max max_pool_percent=0..100 "
+          "accept_threshold_percent=0..100 writeback=0|1 "
           "shrinker=0|1 recompress_percent=0..100 readahead=1..16 enabled=0|1 codec=lz4|zstd[:LEVEL]")
       ->required();
   auto* reclaim_command = for_process("reclaim", "compress memory of a managed process now");
   reclaim_command->add_option("SIZE", size, "how much: 100M")->required();
+  auto* writeback_command = for_process("writeback", "write compressed pages to the swap devices now");
+  writeback_command->add_option("SIZE", size, "how much of the pool: 100M")->required();
   auto* swapon_command = for_process("swapon", "give a managed process a swap device");
   swapon_command->add_option("DEVICE", device, "PATH[,size=SIZE][,prio=N] or ram:SIZE[,prio=N]")->required();
   auto* swapoff_command = for_process("swapoff", "bring everything back from a swap device, and give it up");
@@ -111,6 +114,7 @@ int parse_and_run(int argc, char** argv) {
   if (*doctor_command) return doctor(doctor_json);
   if (*set_command) return set(pid, settings);
   if (*reclaim_command) return reclaim(pid, size);
+  if (*writeback_command) return writeback(pid, size);
   if (*swapon_command) return swapon(pid, device);
   if (*swapoff_command) return swapoff(pid, device);
   if (*top_command) return top(rounds, seconds);

@@ -1,4 +1,4 @@
-// Orders to a managed process: set, reclaim, swapon, swapoff.
+// Orders to a managed process: set, reclaim, writeback, swapon, swapoff.
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -53,14 +53,22 @@ int set(long pid, const std::vector<std::string>& settings) {
   return 0;
 }
 
-int reclaim(long pid, const std::string& size) {
+namespace {
+
+int give_size(long pid, runtime::Order order, const std::string& size) {
   auto bytes = parse_size(size, os::physical_memory_bytes());
   if (!bytes || *bytes == 0) {
     complain(size + " is not a size: write it as 100M");
     return 2;
   }
-  return give(pid, runtime::Order::kReclaim, "", *bytes, kLongS);
+  return give(pid, order, "", *bytes, kLongS);
 }
+
+}  // namespace
+
+int reclaim(long pid, const std::string& size) { return give_size(pid, runtime::Order::kReclaim, size); }
+
+int writeback(long pid, const std::string& size) { return give_size(pid, runtime::Order::kWriteBack, size); }
 
 int swapon(long pid, const std::string& text) {
   runtime::SwapSpec spec;

@@ -22,6 +22,7 @@ namespace coldpress::memgroup {
   X(zswpin)               /* pages loaded from the pool */                               \
   X(zswpout)              /* pages compressed into the pool */                           \
   X(zswpwb)               /* pages written back from the pool */                         \
+  X(zswpwb_proactive)     /* of these, because somebody asked for it */                  \
   X(swap_ra)              /* pages that came along with a fault */                       \
   X(swap_ra_hit)          /* of these, passed through before the next fault */           \
   X(swpin_zero)           /* same-filled pages loaded */                                 \
@@ -53,6 +54,7 @@ namespace coldpress::memgroup {
   X(same_filled_pages) /* same-filled pages out now */           \
   X(swap_cache_pages)  /* captured, not yet compressed */        \
   X(stored_bytes)      /* compressed bytes now */                \
+  X(zswap_incomp)      /* pages in the pool as they are */       \
   X(swap_pages)        /* pages on swap devices now */           \
   X(swap_bytes)        /* what they take there */                \
   X(limit_bytes)                                                 \
@@ -72,7 +74,7 @@ namespace coldpress::memgroup {
   X(full_total_us)
 
 struct Stats {
-  static constexpr std::uint64_t kMagic = 0x33535059434c4f43;  // "COLCPYS3": layout version
+  static constexpr std::uint64_t kMagic = 0x34535059434c4f43;  // "COLCPYS4": layout version
   sync::Atomic<std::uint64_t> magic{0};
   sync::Atomic<std::uint64_t> pid{0};
 #define COLDPRESS_FIELD(name) sync::Atomic<std::uint64_t> name{0};

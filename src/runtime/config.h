@@ -41,7 +41,7 @@ struct Config {
   std::uint32_t max_pool_percent = 80;  // of the limit, for the pool, where there is swap
   // Changed at run time only; forked children have them, programs that are executed do not.
   bool writeback = true, enabled = true, shrinker = false;
-  std::uint32_t recompress_percent = 20, readahead_pages = 16;
+  std::uint32_t recompress_percent = 20, readahead_pages = 16, accept_threshold_percent = 90;
   std::int64_t high_pages = memgroup::kNoLimit, swap_max_pages = memgroup::kNoLimit;
   std::int64_t zswap_max_bytes = memgroup::kNoLimit;
   long root_pid = 0;          // the process that reports at its exit

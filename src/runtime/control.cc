@@ -37,7 +37,7 @@ void Engine::look_for_order() {
   ControlPage::Turn turn = ControlPage::Turn::of(page.turn.load(sync::kAcquire));
   if (turn.state == ControlPage::kPosted) {
     if (!page.pass(turn, turn.in(ControlPage::kRunning))) return;
-    reclaim_goal_ = -1;
+    reclaim_goal_ = writeback_goal_ = -1;
     swapping_off_ = swap::kMaxAreas;
     order_begun_ns_ = sync::now_ns();
     std::memcpy(order_text_, page.text, sizeof order_text_);  // a copy: the other side could still write
@@ -86,6 +86,8 @@ bool Engine::follow_order(Order order, std::uint64_t argument, Text& answer) {
       return true;
     case Order::kSwapOff:
       return swap_off(order_text_, answer);
+    case Order::kWriteBack:
+      return write_some_back(argument, answer);
   }
   answer << "this version does not know that order";
   return true;
@@ -108,7 +110,10 @@ void Engine::set(std::string_view text, Text& answer) {
     set_mark(key, value, answer);
   } else if (key == "max_pool_percent" && parse_count(value, 100, number)) {
     config_.max_pool_percent = static_cast<std::uint32_t>(number);
-    space_.set_pool_share(config_.max_pool_percent);
+    space_.set_pool_share(config_.max_pool_percent, config_.accept_threshold_percent);
+  } else if (key == "accept_threshold_percent" && parse_count(value, 100, number)) {
+    config_.accept_threshold_percent = static_cast<std::uint32_t>(number);
+    space_.set_pool_share(config_.max_pool_percent, config_.accept_threshold_percent);
   } else if (key == "writeback" && parse_count(value, 1, number)) {
     config_.writeback = number == 1;
     space_.set_writeback(config_.writeback);
@@ -137,8 +142,8 @@ void Engine::set(std::string_view text, Text& answer) {
   } else {
     answer << text
            << " can not be set: limit=SIZE, high|swap.max|zswap.max=SIZE|max, max_pool_percent=0..100, "
-              "writeback=0|1, "
-              "shrinker=0|1, recompress_percent=0..100, readahead=1..16, enabled=0|1, codec=lz4|zstd[:LEVEL]";
+              "accept_threshold_percent=0..100, writeback=0|1, shrinker=0|1, "
+              " recompress_percent=0..100, readahead=1..16, enabled=0|1, codec=lz4|zstd[:LEVEL]";
   }
 }
 
@@ -164,6 +169,7 @@ void Engine::apply_settings() {
   space_.set_shrinker(config_.shrinker);
   space_.set_recompress_share(config_.recompress_percent);
   space_.set_readahead(config_.readahead_pages);
+  space_.set_pool_share(config_.max_pool_percent, config_.accept_threshold_percent);
   group_.set_high(config_.high_pages);
   space_.set_swap_max(static_cast<std::uint64_t>(config_.swap_max_pages));
   space_.set_zswap_max(config_.zswap_max_bytes);
@@ -190,6 +196,38 @@ bool Engine::reclaim_some(std::uint64_t bytes, Text& answer) {
   answer << "not all of it: ";
   answer.bytes(static_cast<std::uint64_t>(group_.usage() - reclaim_goal_) << kPageShift)
       << " more can not be reclaimed now";
+  return true;
+}
+
+// false: not done yet.
+bool Engine::write_some_back(std::uint64_t bytes, Text& answer) {
+  constexpr std::int64_t kSliceNs = 50'000'000;
+  const auto& stored = group_.stats().stored_bytes;
+  const auto& written = group_.stats().zswpwb;
+  if (!active_.load() || !space_.has_swap()) {
+    answer << "there is no swap device that may be written to";
+    return true;
+  }
+  auto left = [&] { return static_cast<std::int64_t>(stored.load()) - writeback_goal_; };
+  if (writeback_goal_ < 0) {
+    writeback_goal_ = 0;
+    auto wanted = static_cast<std::int64_t>(std::min<std::uint64_t>(bytes, memgroup::kNoLimit));
+    writeback_goal_ = std::max<std::int64_t>(left() - wanted, 0);
+  }
+  std::uint64_t before = written.load();
+  bool goes_on = true;
+  for (std::int64_t until = sync::now_ns() + kSliceNs; goes_on && left() > 0 && sync::now_ns() < until;) {
+    // Twice: what is new in the pool gets a second turn.
+    goes_on = space_.write_back(vm::Space::WritebackNeed::kLastResort, monitor_worker_) ||
+              space_.write_back(vm::Space::WritebackNeed::kLastResort, monitor_worker_);
+    if (!goes_on && !keep_going()) return false;  // somebody else wants something, first
+  }
+  space_.finish_writes(kSliceNs);
+  memgroup::add_to(group_.stats().zswpwb_proactive, written.load() - before);
+  if (left() <= 0) return true;
+  if (goes_on) return false;
+  answer << "not all of it: ";
+  answer.bytes(static_cast<std::uint64_t>(left())) << " more can not be written back now";
   return true;
 }
 

@@ -25,10 +25,11 @@
 namespace coldpress::runtime {
 
 enum class Order : std::uint32_t {
-  kSet = 1,  // text: KEY=VALUE
-  kReclaim,  // argument: bytes
-  kSwapOn,   // text: as for --swap
-  kSwapOff,  // text: the path, "auto" or "ram"
+  kSet = 1,    // text: KEY=VALUE
+  kReclaim,    // argument: bytes
+  kSwapOn,     // text: as for --swap
+  kSwapOff,    // text: the path, "auto" or "ram"
+  kWriteBack,  // argument: bytes
 };
 
 struct ControlPage {

@@ -144,6 +144,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   void look_for_order();
   bool follow_order(Order order, std::uint64_t argument, Text& answer);
   void stop_order(Text& answer);
+  bool write_some_back(std::uint64_t bytes, Text& answer);
   void set(std::string_view text, Text& answer);
   void set_mark(std::string_view key, std::string_view value, Text& answer);
   void apply_settings();
@@ -197,7 +198,8 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   std::int64_t metadata_charged_ = 0;  // kLibrary
   std::int64_t reclaim_again_ns_ = 0, reclaim_pause_ns_ = 0;
   // Of an order under way.
-  std::int64_t reclaim_goal_ = -1;  // in pages
+  std::int64_t reclaim_goal_ = -1;    // in pages
+  std::int64_t writeback_goal_ = -1;  // in bytes that stay in the pool
   std::int64_t order_begun_ns_ = 0;
   char order_text_[sizeof ControlPage::text] = {};
   std::size_t swapping_off_ = swap::kMaxAreas;

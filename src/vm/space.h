@@ -130,7 +130,7 @@ class Space {
   // Bytes in the pool, and pages on devices, at most.
   void set_zswap_max(std::int64_t bytes) { zswap_max_bytes_.store(std::min(bytes, memgroup::kNoLimit / 2)); }
   void set_swap_max(std::uint64_t pages) { swap_max_pages_.store(pages, sync::kRelaxed); }
-  void set_pool_share(std::uint32_t percent) { max_pool_percent_.store(percent, sync::kRelaxed); }
+  void set_pool_share(std::uint32_t percent, std::uint32_t accept_percent);
   void set_shrinker(bool enabled) { shrinker_.enabled.store(enabled, sync::kRelaxed); }
   // Objects of the account that the shrinker would take in a turn.
   std::uint64_t shrinkable(memgroup::AccountId account);

@@ -52,6 +52,11 @@ bool Space::pool_is_full() {
 }
 
 // Bytes until the pool holds what it may, without what is under way.
+void Space::set_pool_share(std::uint32_t percent, std::uint32_t accept_percent) {
+  max_pool_percent_.store(percent, sync::kRelaxed);
+  accept_threshold_percent_.store(accept_percent, sync::kRelaxed);
+}
+
 std::int64_t Space::zswap_max_left() const {
   return zswap_max_bytes_.load(sync::kRelaxed) + static_cast<std::int64_t>(devices_.leaving_bytes()) -
          static_cast<std::int64_t>(group_->stats().stored_bytes.load(sync::kRelaxed));

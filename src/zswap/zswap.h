@@ -119,6 +119,8 @@ class Zswap {
   // while nobody else uses it and no write is under way.
   void validate();
 
+  // Objects that are kept as they are: they alone are in the largest class.
+  std::uint64_t raw_pages() { return pool_.class_stats(zspool::ZsPool::class_count() - 1).objects; }
   zspool::ZsPool& pool() { return pool_; }
   std::uint64_t metadata_pages();
   // For tests: where an entry's bytes lie, while nothing is compacted.

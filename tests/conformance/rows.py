@@ -2,27 +2,42 @@
 shows here that they hold.
 
 A row: its name, and tests by "PROGRAM:FILTER" (GoogleTest), "system:CASE", "sched:SCENARIO"; or why there
-is none.
+is none. Those of the parts, the model and the explorer run on the simulated machine, the others on real memory.
 """
 
 UNPROTECTED = "the engine uses no write protection"
 SHARED = "private anonymous memory only"
-GROUPS = "MISSING: one group for each process so far"
+OWN_PROCESS = "the engine lives in the process that it manages, and ends with it"
 
 ROWS = {
     "cgroup/test_zswap": [
-        ("zswap_usage", ["system:cold_hot"]),
+        ("zswap_usage", ["model_swap:SpaceSwap.EverythingCompressedGoesToTheDeviceAndComesBack", "system:cold_hot"]),
         (
             "swapin_nozswap",
-            ["unit_zswap:ZswapTest.DisabledItKeepsPagesRawOrRefusesThem", "system:incompressible"],
+            ["model_groups:SpaceGroups.WithoutRoomInZswapPagesGoOnToADevice", "system:order_writeback"],
         ),
-        ("zswapin", ["system:cold_hot"]),
-        ("writeback_enabled, writeback_disabled", ["system:order_writeback"]),
-        ("writeback, a parent's value", GROUPS),
-        ("no_kmem_bypass", GROUPS),
-        ("no_invasive_cgroup_shrink", GROUPS),
-        ("zswap_incompressible", ["unit_zswap:ZswapTest.WhatDoesNotCompressIsKeptRawWhereItMayGoToADevice"]),
-        ("proactive_writeback", "MISSING: reclaim that only writes back"),
+        ("zswapin", ["model_readahead:*", "system:cold_hot"]),
+        (
+            "writeback_enabled, writeback_disabled",
+            ["model_groups:SpaceGroups.AZeroAboveKeepsPagesFromDevices", "system:order_writeback"],
+        ),
+        ("writeback, a parent's value", ["model_groups:SpaceGroups.AZeroAboveKeepsPagesFromDevices"]),
+        (
+            "no_kmem_bypass: charged to the owner",
+            ["model_groups:SpaceGroups.ACloneIsPaidForByWhoTouchesIt", "system:library_swap"],
+        ),
+        (
+            "no_invasive_cgroup_shrink",
+            ["model_groups:SpaceGroups.WithoutRoomInZswapPagesGoOnToADevice", "system:library_swap"],
+        ),
+        (
+            "zswap_incompressible",
+            [
+                "unit_zswap:ZswapTest.WhatDoesNotCompressIsKeptRawWhereItMayGoToADevice",
+                "system:order_proactive_writeback",
+            ],
+        ),
+        ("proactive_writeback", ["system:order_proactive_writeback"]),
     ],
     "zram": [
         ("zram01: fill, space saved", ["system:cold_hot"]),
@@ -30,12 +45,18 @@ ROWS = {
         ("lib: settings are read back, wrong ones refused", ["system:order_limit", "system:order_codec"]),
     ],
     "mm/uffd-unit-tests": [
-        ("UFFDIO_API", ["unit_os_userfault:UserfaultTest.SaysHowItWasOpened"]),
-        ("register-ioctls", ["unit_os_userfault:UserfaultTest.RefusesToRegisterWhatIsNotMapped"]),
+        ("UFFDIO_API", ["unit_os_userfault:UserfaultKernelTest.TheApiIsAskedForOnceAndInItsVersion"]),
+        (
+            "register-ioctls",
+            [
+                "unit_os_userfault:UserfaultKernelTest.ARegistrationSaysWhichCallsItAllows",
+                "unit_os_userfault:UserfaultTest.RefusesToRegisterWhatIsNotMapped",
+            ],
+        ),
         (
             "zeropage",
             [
-                "unit_os_userfault:UserfaultTest.CopiesAndZeroFills",
+                "unit_os_userfault:UserfaultKernelTest.ASecondZeroPageIsInTheWay",
                 "unit_os_userfault:LinuxMmuTest.FillZeroForReadingAndWriting",
             ],
         ),
@@ -46,10 +67,16 @@ ROWS = {
                 "unit_os_userfault:LinuxMmuTest.CaptureAndInstallMoveTheBytes",
             ],
         ),
-        ("move-pmd, move-pmd-split", "MISSING: no test looks for huge pages by itself"),
+        (
+            "move-pmd, move-pmd-split",
+            ["unit_os_userfault:UserfaultKernelTest.PagesMoveOutOfAHugePageAndBack"],
+        ),
         ("wp-fork, wp-fork-pin, wp-unpopulated", UNPROTECTED),
         ("minor, minor-wp, minor-collapse", SHARED),
-        ("sigbus", ["system:churn_signal"]),
+        (
+            "sigbus",
+            ["unit_os_userfault:UserfaultKernelTest.AMissingPageGivesOneSignalAndNoMessage", "system:churn_signal"],
+        ),
         (
             "events",
             [
@@ -60,7 +87,7 @@ ROWS = {
                 "model_linux:SpaceLinux.DroppedPagesReadZeroAndKeepWhatIsWrittenAfter",
             ],
         ),
-        ("poison", ["unit_os_userfault:UserfaultTest.APoisonedPageGivesABusError"]),
+        ("poison", ["unit_os_userfault:UserfaultKernelTest.EveryOtherPageIsPoisoned"]),
         ("mmap-changing", ["unit_os_userfault:LinuxMmuTest.NothingMovesWhileALayoutMessageWaits"]),
     ],
     "beyond": [
@@ -85,7 +112,14 @@ ROWS = {
         ("3 the accounts close", ["model_space:SpaceModel.ReadsWhatTheReferenceSaysWhateverHappens"]),
         ("4 hysteresis", ["model_swap:SpaceSwap.WritebackHasHysteresis"]),
         ("5 second chance", ["unit_zswap:ZswapTest.VictimsComeOldestFirstAndGoRound"]),
-        ("5 the sizing formula of the shrinker", "MISSING: the shrinker is not sized by refaults"),
+        (
+            "5 the sizing formula of the shrinker",
+            [
+                "model_swap:SpaceSwap.TheShrinkerTakesLessWhenItTookTooMuch",
+                "model_swap:SpaceSwap.TheShrinkerWorksWhileThePoolIsNotFull",
+            ],
+        ),
+        ("5 the stop rule", "a pass of writeback looks at each object once at most (vm/writeback.cc)"),
         (
             "6 faults injected",
             ["sched:failing_moves", "sched:failing_device", "sched:lying_device", "sched:failing_memory"],
@@ -94,13 +128,15 @@ ROWS = {
             "7 swapoff",
             [
                 "system:order_swapoff_under_load",
-                "model_swap:SpaceSwap.SwapoffCanBeInterrupted",
+                "system:order_swapoff_interrupted",
+                "model_swap:SpaceSwap.ASwapoffThatIsGivenUpLeavesTheDeviceInUse",
                 "model_swap:SpaceSwap.SwapoffRefusesWhatDoesNotFitAndLeavesTheDeviceInUse",
             ],
         ),
         ("8 many sharers of a slot", ["model_clone:SpaceClone.MoreThanASlotCounts"]),
         ("8 storms of forks", ["system:fork_tree", "system:swap_fork_tree"]),
-        ("9 pins", ["system:kernel_io"]),
+        ("9 pins: vmsplice, registered buffers of io_uring", ["system:kernel_io"]),
+        ("10 death of the manager", OWN_PROCESS),
         ("10 ends of processes", ["system:exec_keeps_limit", "system:death_by_signal", "system:early_child"]),
     ],
 }

@@ -289,7 +289,7 @@ TEST(SpaceSwap, WritebackHasHysteresis) {
     s.world().group().init(most, &s.world().stats());
     s.world().group().set_usage(0);
     s.world().keep_usage(true);
-    space.set_pool_share(100);
+    space.set_pool_share(100, 90);
   };
   share_is(pages);
   EXPECT_FALSE(background()) << "at the share nothing goes";

@@ -143,6 +143,10 @@ def order_writeback():
         before = stat_json(pid)
         check(before["zswpout"] > 5000, f"{before['zswpout']} pages were stored: this proves nothing")
         check(before["zswpwb"] == 0 and before["swap_pages"] == 0, f"pages went to the device: {before}")
+        order("set", pid, f"zswap.max={before['stored_bytes'] // 2}")
+        order("reclaim", pid, "200M", status=1, says="not all of it")
+        check(stat_json(pid)["zswpwb"] == 0, "pages went to the device")
+        order("set", pid, "zswap.max=max")
         order("set", pid, "swap.max=many", status=1, says="not a size")
         order("set", pid, "writeback=1", "swap.max=1M", "limit=24M")
         wait_until(lambda: stat_json(pid)["swap_pages"] > 100, "pages on the device")
@@ -153,6 +157,33 @@ def order_writeback():
         wait_until(lambda: stat_json(pid)["stored_bytes"] < MIB, "what the pool may hold")
 
     with_filled(COMPRESSIBLE, ["--swap", "ram:256M"], look)
+
+
+@case(timeout_s=120, serial=True)
+def order_proactive_writeback():
+    """So much of the pool goes to a device as was asked for, and is counted; never what may not."""
+
+    def look(pid):
+        order("writeback", pid, "many", status=2, says="not a size")
+        order("writeback", pid, "0", status=2, says="not a size")
+        order("writeback", pid, "8M", status=1, says="no swap device")
+        order("swapon", pid, "ram:256M")
+        order("reclaim", pid, "60M")
+        before = stat_json(pid)
+        check(before["zswpwb_proactive"] == 0, f"nobody asked for it: {before}")
+        check(before["stored_bytes"] > 16 * MIB, "too little is compressed: this proves nothing")
+        check(before["zswap_incomp"] > 1000, f"zswap_incomp is {before['zswap_incomp']}")
+        order("set", pid, "writeback=0")
+        order("writeback", pid, "8M", status=1, says="no swap device that may")
+        check(stat_json(pid)["zswpwb"] == before["zswpwb"], "pages went to the device")
+        order("set", pid, "writeback=1")
+        order("writeback", pid, "8M")
+        after = stat_json(pid)
+        gone = before["stored_bytes"] - after["stored_bytes"]
+        check(8 * MIB <= gone < 14 * MIB, f"{gone / MIB:.1f} MiB went")
+        check(1000 < after["zswpwb_proactive"] <= after["zswpwb"], f"{after}")
+
+    with_filled(PYTHON, ["--swap", "none"], look)
 
 
 def swap_pages(pid):

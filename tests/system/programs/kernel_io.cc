@@ -4,6 +4,7 @@
 //
 //   kernel_io MIB [SEED]
 #include <fcntl.h>
+#include <liburing.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -251,6 +252,42 @@ Use process_vm(ColdBuffers& buffers) {
   };
 }
 
+// io_uring has the pages from before they got cold: what it reads into them later must be the program's.
+Use registered_buffers(ColdBuffers& buffers) {
+  constexpr unsigned kSize = 24 * kPageSize;
+  std::uint64_t key = buffers.key();
+  Byte* from = buffers.take_filled(kSize, key);
+  Byte* to = buffers.take(kSize);
+  auto* ring = new io_uring;
+  iovec both[] = {{from, kSize}, {to, kSize}};
+  bool good = io_uring_queue_init(4, ring, 0) == 0;
+  if (!good || io_uring_register_buffers(ring, both, 2) != 0) {
+    return [] { std::printf("note: no io_uring here\n"); };
+  }
+  return [=] {
+    int fd = static_cast<int>(checked(open_temporary(), "O_TMPFILE"));
+    auto transfer = [&](bool write) {
+      io_uring_sqe* order = io_uring_get_sqe(ring);
+      if (write) {
+        io_uring_prep_write_fixed(order, fd, from, kSize, 0, 0);
+      } else {
+        io_uring_prep_read_fixed(order, fd, to, kSize, 0, 1);
+      }
+      io_uring_cqe* done = nullptr;
+      expect(io_uring_submit(ring) == 1 && io_uring_wait_cqe(ring, &done) == 0, "io_uring");
+      expect_length(done->res, kSize,
+                    write ? "write of a registered buffer" : "read into a registered buffer");
+      io_uring_cqe_seen(ring, done);
+    };
+    transfer(true);
+    transfer(false);
+    check_bytes("registered buffers", to, kSize, key);
+    io_uring_queue_exit(ring);
+    delete ring;
+    close(fd);
+  };
+}
+
 // Another process reads this one's cold pages and writes to them.
 Use process_vm_from_child(ColdBuffers& buffers) {
   std::uint64_t key = buffers.key();
@@ -282,6 +319,7 @@ constexpr Prepare kAccesses[] = {
     pipe_write_read,    pipe_read_while_cold, vectors,      file_write_read,
     direct_write_read,  send_recv_peek,       send_message, send_file,
     vmsplice_then_cold, vmsplice_of_cold,     process_vm,   process_vm_from_child,
+    registered_buffers,
 };
 
 }  // namespace
