@@ -147,7 +147,7 @@ int run(const std::string& file, bool signal) {
   expect(pager.swapon("ram:128M"), "", "swapon of memory");
   expect(pager.swapoff(file), "", "swapoff under load");
   expect(pager.swapoff("ram"), "ENOMEM", "swapoff of what does not fit");
-  expect(pager.set("colour=red"), "can not be set", "what there is not");
+  expect(pager.set("colour=red"), "colour=red can not be set", "what there is not");
   expect(pager.set("codec=zstd:3"), "", "another codec");
   expect(pager.set_limit(160 * kMiB), "", "a higher limit");
   expect(pager.swapoff("ram"), "", "swapoff with room");
