@@ -104,15 +104,21 @@ std::string Managed::order(runtime::Order order, const std::string& text, std::u
   struct sigaction action {};
   action.sa_handler = [](int) { told_to_stop = 1; };
   action.sa_flags = SA_RESETHAND;  // the next one ends the tool
-  for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
+  for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before {};
+    sigaction(signal, nullptr, &before);
+    if (before.sa_handler == SIG_DFL) sigaction(signal, &action, nullptr);  // not what nohup has off
+  }
   switch (runtime::give_order(page, order, text, argument, timeout_s, *this, answer)) {
     case Given::kFollowed:
       return "";
     case Given::kRefused:
       return std::string(answer.view());
     case Given::kBusy:
+      if (told_to_stop != 0) return "interrupted: the order was not given";
       return fmt::format("process {} is busy with another order", pid_);
     case Given::kNoAnswer:
+      if (told_to_stop != 0) return "interrupted: the order was taken back";
       return fmt::format("process {} does not answer: is it stopped?", pid_);
     case Given::kStillAtIt:
       return fmt::format("process {} is still at it", pid_);

@@ -86,13 +86,13 @@ std::int64_t Accounts::room(AccountId id) const {
   return least;
 }
 
-bool Accounts::zswap_full(AccountId id) const {
+std::int64_t Accounts::zswap_over(AccountId id) const {
+  std::int64_t most = -kNoLimit;
   for (; id != kProcess; id = table_[id].parent) {
-    const Account& account = table_[id];
-    if (account.stored_bytes.load(sync::kRelaxed) >= account.zswap_max_bytes.load(sync::kRelaxed))
-      return true;
+    most = std::max(
+        most, table_[id].stored_bytes.load(sync::kRelaxed) - table_[id].zswap_max_bytes.load(sync::kRelaxed));
   }
-  return false;
+  return most;
 }
 
 bool Accounts::swap_full(AccountId id) const {

@@ -109,7 +109,9 @@ class Accounts {
   // Pages until one of them is at its max.
   std::int64_t room(AccountId id) const;
   // Of the account or one above it, but account 0.
-  bool zswap_full(AccountId id) const;
+  bool zswap_full(AccountId id) const { return zswap_over(id) >= 0; }
+  // Compressed bytes beyond what it may have; negative: what it may have yet.
+  std::int64_t zswap_over(AccountId id) const;
   bool swap_full(AccountId id) const;
   bool writes_back(AccountId id) const;
 

@@ -37,6 +37,7 @@ namespace coldpress::memgroup {
   X(reject_compress_fail) /* stores that found no memory */                              \
   X(decompress_fail)      /* pages lost to a damaged object: poisoned */                 \
   X(written_back_pages)                                                                  \
+  X(written_back_bytes)     /* what these took in the pool */                            \
   X(swap_read_fail)         /* pages that a swap device could not give back: poisoned */ \
   X(swap_write_fail)        /* pages that a swap device refused: kept in memory */       \
   X(recompressed_pages)     /* pages in the pool that were packed harder */              \

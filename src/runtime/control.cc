@@ -29,7 +29,8 @@ ControlPage& Engine::control() const {
 }
 
 bool Engine::order_waits() const {
-  return ControlPage::Turn::of(control().turn.load(sync::kRelaxed)).state == ControlPage::kPosted;
+  ControlPage::State state = ControlPage::Turn::of(control().turn.load(sync::kRelaxed)).state;
+  return state == ControlPage::kPosted || state == ControlPage::kCancelled;
 }
 
 void Engine::look_for_order() {
@@ -37,7 +38,8 @@ void Engine::look_for_order() {
   ControlPage::Turn turn = ControlPage::Turn::of(page.turn.load(sync::kAcquire));
   if (turn.state == ControlPage::kPosted) {
     if (!page.pass(turn, turn.in(ControlPage::kRunning))) return;
-    reclaim_goal_ = writeback_goal_ = -1;
+    reclaim_goal_ = -1;
+    writing_back_ = false;
     swapping_off_ = swap::kMaxAreas;
     order_begun_ns_ = sync::now_ns();
     std::memcpy(order_text_, page.text, sizeof order_text_);  // a copy: the other side could still write
@@ -143,7 +145,7 @@ void Engine::set(std::string_view text, Text& answer) {
     answer << text
            << " can not be set: limit=SIZE, high|swap.max|zswap.max=SIZE|max, max_pool_percent=0..100, "
               "accept_threshold_percent=0..100, writeback=0|1, shrinker=0|1, "
-              " recompress_percent=0..100, readahead=1..16, enabled=0|1, codec=lz4|zstd[:LEVEL]";
+              "recompress_percent=0..100, readahead=1..16, enabled=0|1, codec=lz4|zstd[:LEVEL]";
   }
 }
 
@@ -199,35 +201,35 @@ bool Engine::reclaim_some(std::uint64_t bytes, Text& answer) {
   return true;
 }
 
-// false: not done yet.
+// false: not done yet. The goal is in bytes that leave the pool, whatever comes to it meanwhile.
 bool Engine::write_some_back(std::uint64_t bytes, Text& answer) {
-  constexpr std::int64_t kSliceNs = 50'000'000;
-  const auto& stored = group_.stats().stored_bytes;
-  const auto& written = group_.stats().zswpwb;
+  constexpr std::int64_t kSliceNs = 50'000'000, kIdleNs = 1'000'000'000;
+  const auto& written = group_.stats().written_back_bytes;
   if (!active_.load() || !space_.has_swap()) {
     answer << "there is no swap device that may be written to";
     return true;
   }
-  auto left = [&] { return static_cast<std::int64_t>(stored.load()) - writeback_goal_; };
-  if (writeback_goal_ < 0) {
-    writeback_goal_ = 0;
-    auto wanted = static_cast<std::int64_t>(std::min<std::uint64_t>(bytes, memgroup::kNoLimit));
-    writeback_goal_ = std::max<std::int64_t>(left() - wanted, 0);
+  std::int64_t now = sync::now_ns();
+  if (!writing_back_) {
+    writing_back_ = true;
+    writeback_from_ = writeback_seen_ = written.load();
+    writeback_moved_ns_ = now;
   }
-  std::uint64_t before = written.load();
-  bool goes_on = true;
-  for (std::int64_t until = sync::now_ns() + kSliceNs; goes_on && left() > 0 && sync::now_ns() < until;) {
+  std::uint64_t pages = group_.stats().zswpwb.load();
+  auto done = [&] { return written.load() - writeback_from_ >= bytes; };
+  for (std::int64_t until = now + kSliceNs; !done() && keep_going() && sync::now_ns() < until;) {
     // Twice: what is new in the pool gets a second turn.
-    goes_on = space_.write_back(vm::Space::WritebackNeed::kLastResort, monitor_worker_) ||
-              space_.write_back(vm::Space::WritebackNeed::kLastResort, monitor_worker_);
-    if (!goes_on && !keep_going()) return false;  // somebody else wants something, first
+    bool goes_on = space_.write_back(vm::Space::WritebackNeed::kLastResort, monitor_worker_) ||
+                   space_.write_back(vm::Space::WritebackNeed::kLastResort, monitor_worker_);
+    if (!goes_on) break;
   }
-  space_.finish_writes(kSliceNs);
-  memgroup::add_to(group_.stats().zswpwb_proactive, written.load() - before);
-  if (left() <= 0) return true;
-  if (goes_on) return false;
+  if (!done()) space_.finish_writes(kSliceNs);
+  memgroup::add_to(group_.stats().zswpwb_proactive, group_.stats().zswpwb.load() - pages);
+  if (done()) return true;
+  if (written.load() != std::exchange(writeback_seen_, written.load())) writeback_moved_ns_ = sync::now_ns();
+  if (sync::now_ns() - writeback_moved_ns_ < kIdleNs) return false;
   answer << "not all of it: ";
-  answer.bytes(static_cast<std::uint64_t>(left())) << " more can not be written back now";
+  answer.bytes(bytes - (written.load() - writeback_from_)) << " more can not be written back now";
   return true;
 }
 

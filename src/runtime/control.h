@@ -14,7 +14,8 @@
 //   kRunning -> kCancelled -> kDone   by the tool that does not want it any more, and by the monitor
 //
 // The place of a tool that has died is taken by the next one, which cancels its order if that is running.
-// Thread safety: as the states say.
+// Dead is who has no process any more, as seen from here, and gave no sign of life for a second: who waits
+// for a long order may be in another namespace of processes. Thread safety: as the states say.
 #pragma once
 
 #include <cstddef>
@@ -57,6 +58,7 @@ struct ControlPage {
   }
 
   sync::Atomic<std::uint64_t> turn;
+  sync::Atomic<std::int64_t> alive_ns;  // when the tool gave its last sign of life
   Order order;
   std::uint32_t good;  // the answer
   std::uint64_t argument;

@@ -163,6 +163,7 @@ Status Engine::activate() {
                            .max_slots = kMaxSlots,
                            .max_leaves = kMaxLeaves,
                            .max_pool_percent = config_.max_pool_percent,
+                           .accept_threshold_percent = config_.accept_threshold_percent,
                            .counted = mode_ == Mode::kLibrary};
   apply_settings();
   if (!space_.init(memory_, mmu_, group_, options)) return no_memory();

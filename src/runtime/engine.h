@@ -198,8 +198,10 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   std::int64_t metadata_charged_ = 0;  // kLibrary
   std::int64_t reclaim_again_ns_ = 0, reclaim_pause_ns_ = 0;
   // Of an order under way.
-  std::int64_t reclaim_goal_ = -1;    // in pages
-  std::int64_t writeback_goal_ = -1;  // in bytes that stay in the pool
+  std::int64_t reclaim_goal_ = -1;  // in pages
+  bool writing_back_ = false;
+  std::uint64_t writeback_from_ = 0, writeback_seen_ = 0;  // written_back_bytes then, and at the last look
+  std::int64_t writeback_moved_ns_ = 0;
   std::int64_t order_begun_ns_ = 0;
   char order_text_[sizeof ControlPage::text] = {};
   std::size_t swapping_off_ = swap::kMaxAreas;

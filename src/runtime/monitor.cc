@@ -133,7 +133,9 @@ std::int64_t Engine::tick_ns() const {
   std::int64_t tick = room_bytes / (kFillBytesPerSecond / 1'000'000'000 + 1);
   if (mode_ == Mode::kLibrary) {
     // Every page passes the engine: pressure() tells, but a fault that found the monitor awake does not.
-    return room_bytes > 0 || space_.hopeless() ? kLongestTickNs : kShortestTickNs;
+    if (room_bytes > 0 || space_.hopeless()) return kLongestTickNs;
+    // Above high, where reclaim has paused: when it looks again.
+    return std::clamp(reclaim_again_ns_ - sync::now_ns(), kShortestTickNs, kLongestTickNs);
   }
   return std::clamp(tick, kShortestTickNs, active_.load() ? 4 * kMillisecond : kLongestTickNs);
 }

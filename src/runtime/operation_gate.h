@@ -11,6 +11,9 @@
 // Thread safety: all functions from any engine thread; close() and open() by one forking thread at a time.
 #pragma once
 
+#include <utility>
+
+#include "sync/explore.h"
 #include "sync/mutex.h"
 
 namespace coldpress::runtime {
@@ -19,6 +22,7 @@ class OperationGate {
  public:
   // Places the counters: `first` and `last` are zeroed words at the ends of the engine's memory.
   void init(void* first, void* last) {
+    if (sync::is_mutant(sync::Mutant::kCountersSwapped)) std::swap(first, last);
     finished_ = static_cast<sync::Atomic<std::uint64_t>*>(first);
     started_ = static_cast<sync::Atomic<std::uint64_t>*>(last);
   }
@@ -27,7 +31,7 @@ class OperationGate {
   [[nodiscard]] bool begin() {
     if (closed()) return false;
     force_begin();
-    if (!closed()) return true;
+    if (!closed() || sync::is_mutant(sync::Mutant::kLookBefore)) return true;
     end();
     return false;
   }
@@ -39,7 +43,7 @@ class OperationGate {
   void force_begin() { started_->fetch_add(1); }
   void end() {
     finished_->fetch_add(1);
-    if (closed()) changed_.signal();
+    if (closed() && !sync::is_mutant(sync::Mutant::kEndQuietly)) changed_.signal();
   }
 
   bool closed() const { return closed_.load(); }

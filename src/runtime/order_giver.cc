@@ -20,11 +20,13 @@ Given give_order(ControlPage& page, Order order, std::string_view text, std::uin
   Turn mine;
   for (;;) {
     Turn turn = Turn::of(page.turn.load());
-    bool orphaned = turn.state != ControlPage::kIdle && !os::process_exists(turn.tool);
+    bool orphaned = turn.state != ControlPage::kIdle && !os::process_exists(turn.tool) &&
+                    sync::now_ns() - page.alive_ns.load() > kSecond;
     bool running = turn.state == ControlPage::kRunning || turn.state == ControlPage::kCancelled;
     bool left = turn.state == ControlPage::kIdle || (orphaned && !running);
     if (orphaned && turn.state == ControlPage::kRunning) page.pass(turn, turn.in(ControlPage::kCancelled));
     mine = {ControlPage::kTaken, turn.ticket + 1, static_cast<std::uint32_t>(os::sys_getpid())};
+    if (left) page.alive_ns.store(sync::now_ns());
     if (left && page.pass(turn, mine)) break;
     if (sync::now_ns() - begun > kNoticed || watch.cancelled()) return Given::kBusy;
     sync::sleep_ns(kLook);
@@ -38,6 +40,7 @@ Given give_order(ControlPage& page, Order order, std::string_view text, std::uin
   for (;;) {
     Turn turn = Turn::of(page.turn.load(sync::kAcquire));
     if (turn.state == ControlPage::kDone && turn.ticket == (mine.ticket & 0xffffff)) break;
+    page.alive_ns.store(sync::now_ns());
     if (watch.ended()) return Given::kEnded;
     if (watch.cancelled()) {
       // What runs is told to stop, and answers; what nobody looks at yet is taken back.

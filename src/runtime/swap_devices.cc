@@ -63,9 +63,12 @@ Status SwapDevices::open_one(const SwapSpec& spec) {
     Ram* ram = unused(rams_);
     if (ram == nullptr) return Error{Text() << "too many swap devices in memory"};
     if (auto status = ram->device.open(spec.bytes); !status) return status.error();
-    // The first is "ram", the others "ram2" to "ram4".
+    // The first is "ram", the others "ram2" to "ram4"; a parent's do not count.
     char name[] = "ram\0";
-    if (ram != rams_) name[3] = static_cast<char>('1' + (ram - rams_));
+    auto taken = [&](const Ram& other) {
+      return &other != ram && other.open && !other.inherited && std::strcmp(other.name, name) == 0;
+    };
+    for (char n = '2'; std::any_of(std::begin(rams_), std::end(rams_), taken); ++n) name[3] = n;
     note(*ram, name);
     return Done{};
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "sync/explore.h"
 #include "sync/futex.h"
 
 namespace coldpress::swap {
@@ -50,6 +51,7 @@ std::size_t DeviceStore::add_area(os::BlockDevice& device, int priority, const s
 bool DeviceStore::freeze_area(std::size_t area) {
   sync::MutexLock lock(mutex_);
   if (area >= kMaxAreas || areas_[area].device == nullptr || areas_[area].frozen) return false;
+  if (sync::is_mutant(sync::Mutant::kFreezeNothing)) return true;
   areas_[area].frozen = true;
   segments_.freeze(static_cast<std::uint8_t>(area), true);
   writable_areas_.fetch_sub(1, sync::kRelease);

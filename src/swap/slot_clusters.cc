@@ -51,6 +51,11 @@ std::uint64_t SlotClusters::take_from(std::uint32_t cluster, std::uint32_t most)
   while (value != 0) {
     std::uint64_t rest = value;
     for (std::uint32_t i = 0; i < most && rest != 0; ++i) rest &= rest - 1;  // without the lowest
+    if (sync::is_mutant(sync::Mutant::kPlainBits)) {
+      sync::let_others_run();
+      free.store(rest);
+      return value ^ rest;
+    }
     // Acquire pairs with give_back(): the slot's word is that of a free slot.
     if (!free.compare_exchange_weak(value, rest, sync::kAcquire, sync::kRelaxed)) continue;
     if (rest == 0) {

@@ -39,9 +39,30 @@ enum class Mutant : std::uint8_t {
   kUnpinEarly,    // the slot is free before the page is mapped
   kLookOnce,      // slots: whoever takes a cluster's last slot does not look again after unmarking it
   kEqualIsProof,  // an entry that is equal again counts as unchanged
+  // others of the kernel's bugs, by their number in docs/races.md
+  kKeepCopy,            // 2: a load leaves the pool's copy behind
+  kKeepObject,          // 5: a store that finds no memory for its entry keeps the object
+  kRunEqualIsProof,     // 7: the pages of a run are believed to be what they were when they were loaded
+  kDeviceExclusive,     // 13: a device drops its copy when it is read
+  kCompressUnlocked,    // 11: a page is compressed without its slot's lock
+  kRecompressUnlocked,  // 14: an entry is replaced without its slot's lock
+  kForgetRecord,        // 16: what was written for nothing stays on the device
+  kNoWaitForWrites,     // 18d: swapoff does not wait for what is on its way
+  kRunUnlocked,         // 19: what comes along is read from a device without its slot's lock
+  kFreezeNothing,       // 20: swapoff lets others go on writing to the device
+  kFreeThenDrop,        // 22: a slot is free before its record is dropped
+  kPlainBits,           // 27: a bit is taken from a word by a load and a store
+  kMoveShared,          // 33: the frame of a page that is shared becomes one's own
+  kTrustWrite,          // 35: a write that failed counts as done
+  kFreeUnpinned,        // 36, 39: free() looks where the object is before it pins it
+  kKeepEmpty,           // 38: a zspage without objects stays where it is
+  kRetryBusy,           // 40: compaction goes on until what is pinned is not
   // what only this engine has
-  kStaleScan,  // what was scanned is believed after others have been at the layout
-  kLosePayer,  // a frame that moves with its page forgets who pays for it
+  kStaleScan,        // what was scanned is believed after others have been at the layout
+  kLookBefore,       // the gate is looked at before the operation has begun, not after
+  kEndQuietly,       // the end of an operation wakes nobody who waits for it
+  kCountersSwapped,  // the counters of the fork check lie the wrong way round
+  kLosePayer,        // a frame that moves with its page forgets who pays for it
 };
 
 #ifdef COLDPRESS_SCHED

@@ -12,6 +12,7 @@
 // The count of a slot is finite. When it is full, the bytes are stored once more, in a slot of their own.
 #include <algorithm>
 
+#include "sync/explore.h"
 #include "sync/futex.h"
 #include "vm/space.h"
 
@@ -136,9 +137,15 @@ void Space::give_up(swap::Entry entry, swap::SlotWord slot) {
       disown_frame({slot.payload});
       break;
     case State::kZswap:
-      zswap_.drop(slot.payload);
+      if (!sync::is_mutant(sync::Mutant::kKeepCopy)) zswap_.drop(slot.payload);
       break;
     case State::kDevice:
+      if (sync::is_mutant(sync::Mutant::kFreeThenDrop)) {
+        slots_.unlock_and_free(entry);
+        sync::let_others_run();
+        group_->accounts().charge_swapped(devices_.drop(slot.payload), -1);
+        return;
+      }
       group_->accounts().charge_swapped(devices_.drop(slot.payload), -1);
       break;
     case State::kSame:

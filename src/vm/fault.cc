@@ -212,7 +212,8 @@ void Space::count_load(PageIndex page, State from, bool faulted) {
 Space::Outcome Space::put_back(PageIndex page, PageWord word, swap::SlotWord slot, PageWord after) {
   swap::Entry entry = word.entry();
   FrameId frame{slot.payload};
-  bool shared = slot.count > 1;  // others need what the frame holds
+  // Others need what the frame holds.
+  bool shared = slot.count > 1 && !sync::is_mutant(sync::Mutant::kMoveShared);
   bool copied = shared;
   MoveResult result =
       shared ? mmu_->install_copy(page, mmu_->frame_data(frame), 1) : mmu_->install(page, frame, 1);

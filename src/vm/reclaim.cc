@@ -257,7 +257,10 @@ Space::Compressed Space::compress_group(swap::GroupId group, Worker& worker, mem
       continue;
     }
     bool raw = unsettled || (keep_raw && may_write_back(entry.account));
-    switch (zswap_.store(worker.store, mmu_->frame_data(frame), entry, raw, &payload)) {
+    if (sync::is_mutant(sync::Mutant::kCompressUnlocked)) slots_.unlock(entry);
+    zswap::StoreResult stored = zswap_.store(worker.store, mmu_->frame_data(frame), entry, raw, &payload);
+    if (sync::is_mutant(sync::Mutant::kCompressUnlocked) && !slots_.lock(entry, slot)) continue;
+    switch (stored) {
       case zswap::StoreResult::kCompressed:
         disown_frame(frame);
         slots_.unlock(entry, State::kZswap, payload);

@@ -10,6 +10,7 @@
 // clock.
 #include <algorithm>
 
+#include "sync/explore.h"
 #include "sync/futex.h"
 #include "vm/space.h"
 
@@ -49,13 +50,14 @@ void Space::recompress_one(const zswap::Zswap::Victim& found, Worker& worker) {
   swap::SlotWord slot{};
   if (slots_.try_lock(found.owner, slot) != swap::SlotTable::TryLock::kLocked) return;
   if (slot.state == State::kZswap && slot.payload == found.entry) {
+    if (sync::is_mutant(sync::Mutant::kRecompressUnlocked)) slots_.unlock(found.owner);
     std::size_t saved = zswap_.recompress(worker.store, worker.page, found.entry);
     if (saved > 0) {
       add_to(group_->stats().recompressed_pages);
       add_to(group_->stats().recompress_saved_bytes, saved);
     }
   }
-  slots_.unlock(found.owner);
+  if (!sync::is_mutant(sync::Mutant::kRecompressUnlocked)) slots_.unlock(found.owner);
 }
 
 }  // namespace coldpress::vm

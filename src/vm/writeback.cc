@@ -51,12 +51,12 @@ bool Space::pool_is_full() {
   return pool_full_.load(sync::kRelaxed);
 }
 
-// Bytes until the pool holds what it may, without what is under way.
 void Space::set_pool_share(std::uint32_t percent, std::uint32_t accept_percent) {
   max_pool_percent_.store(percent, sync::kRelaxed);
   accept_threshold_percent_.store(accept_percent, sync::kRelaxed);
 }
 
+// Bytes until the pool holds what it may, without what is under way.
 std::int64_t Space::zswap_max_left() const {
   return zswap_max_bytes_.load(sync::kRelaxed) + static_cast<std::int64_t>(devices_.leaving_bytes()) -
          static_cast<std::int64_t>(group_->stats().stored_bytes.load(sync::kRelaxed));
@@ -199,10 +199,10 @@ void Space::settle(const swap::Move& move, bool written) {
         trusts ||
         (slot.state == move.from && slot.payload == move.payload &&
          (cleaned ? devices_.same_content(move.payload, move.record) : zswap_.is_writing(move.payload)));
-    if (unchanged && written) {
+    if (unchanged && (written || sync::is_mutant(sync::Mutant::kTrustWrite))) {
       slots_.unlock(move.owner, State::kDevice, move.record);
       if (move.from == State::kZswap) {
-        zswap_.drop(move.payload);
+        add_to(stats.written_back_bytes, zswap_.drop(move.payload));
         add_to(stats.zswpwb);
         group_->accounts().count(move.owner.account, &memgroup::Account::zswpwb);
         add_to(stats.written_back_pages);
@@ -218,7 +218,7 @@ void Space::settle(const swap::Move& move, bool written) {
   } else {
     sync::mark("writeback: the page has gone during the write");
   }
-  drop_move(move);
+  if (!sync::is_mutant(sync::Mutant::kForgetRecord)) drop_move(move);
 }
 
 // What was written is not wanted there.
@@ -246,8 +246,9 @@ Space::Loaded Space::load_from_device(std::uint32_t record, bool many, Worker& w
     case swap::DeviceStore::ReadResult::kRead:
       break;
   }
-  return zswap_.unpack(worker.store, content, page) == zswap::LoadResult::kLoaded ? Loaded::kGood
-                                                                                  : Loaded::kDamaged;
+  bool good = zswap_.unpack(worker.store, content, page) == zswap::LoadResult::kLoaded;
+  if (sync::is_mutant(sync::Mutant::kDeviceExclusive)) devices_.drop(record);
+  return good ? Loaded::kGood : Loaded::kDamaged;
 }
 
 void Space::inherit_devices() {
@@ -268,7 +269,8 @@ Space::SwapOff Space::swap_off(std::size_t area, bool goes_on, Worker& worker) {
   if (!goes_on) swap_off_stalled_since_ns_ = 0;
   { sync::MutexLock writer(devices_.writer()); }  // whoever was packing for it has submitted
   // What is on its way there arrives first, or nobody would look for it.
-  SwapOff result = goes_on || finish_writes_to(area, 50 * kPatienceNs) ? SwapOff::kDone : SwapOff::kBusy;
+  bool waits = !goes_on && !sync::is_mutant(sync::Mutant::kNoWaitForWrites);
+  SwapOff result = !waits || finish_writes_to(area, 50 * kPatienceNs) ? SwapOff::kDone : SwapOff::kBusy;
   std::int64_t until = sync::now_ns() + kSliceNs;
   swap::Owner owner;
   for (std::uint32_t record = 0;
@@ -299,12 +301,20 @@ Space::SwapOff Space::swap_off(std::size_t area, bool goes_on, Worker& worker) {
   return result;
 }
 
-// Whether the owner of a page on a device may have it in the pool, too. Its group makes room for it.
+// Whether the owner of a page on a device may have it in the pool, too. Its group makes room for it. What may
+// not stay there goes through, to another device, a segment at a time.
 bool Space::room_within(memgroup::AccountId account, Worker& worker) {
   const memgroup::Accounts& accounts = group_->accounts();
-  if (account != memgroup::kProcess) make_room_within(account, worker);
-  bool may_be_compressed = zswap_max_left() > 0 && !accounts.zswap_full(account);
-  return accounts.room(account) > 0 && (may_be_compressed || devices_.has_room());
+  if (accounts.at_max(account) != memgroup::kProcess) make_room_within(account, worker);
+  bool goes_on = has_swap() && devices_.has_room() && !swap_full() && may_write_back(account);
+  std::int64_t most = goes_on ? std::int64_t{swap::kSegmentBytes} : 0;
+  auto over = [&] { return std::max(-zswap_max_left(), accounts.zswap_over(account)); };
+  // Twice: what is new in the pool gets a second turn.
+  for (int turn = 0; goes_on && turn < 2 && over() >= most; ++turn) {
+    write_back(WritebackNeed::kLastResort, worker, -zswap_max_left() >= most ? memgroup::kProcess : account);
+    finish_writes(kPatienceNs);
+  }
+  return accounts.room(account) > 0 && over() < most;
 }
 
 // Moves one object from a device into the pool, compressed as it is. What the device has damaged is lost, as
@@ -321,6 +331,8 @@ Space::SwapOff Space::take_back(std::uint32_t record, swap::Owner owner, Worker&
   SwapOff result = SwapOff::kDone;
   bool lost = false;
   auto read = devices_.read(record, worker.io, &content, true);
+  // Once more by itself, before anything is given up.
+  if (read == swap::DeviceStore::ReadResult::kDamaged) read = devices_.read(record, worker.io, &content);
   if (read == swap::DeviceStore::ReadResult::kIoError) {
     result = SwapOff::kUnreadable;
   } else if (read == swap::DeviceStore::ReadResult::kDamaged) {
@@ -334,7 +346,13 @@ Space::SwapOff Space::take_back(std::uint32_t record, swap::Owner owner, Worker&
   }
   slots_.unlock(owner, lost ? State::kLost : State::kZswap, entry);
   group_->accounts().charge_swapped(devices_.drop(record), -1);
-  if (lost) return SwapOff::kDone;
+  if (lost) {
+    if (!damage_reported_.exchange(true)) {
+      report(Text() << "swapoff: a page that the device has damaged is lost: the program gets SIGBUS when it "
+                       "touches it; everything else is saved");
+    }
+    return SwapOff::kDone;
+  }
   add_to(group_->stats().pswpin);
   return SwapOff::kDone;
 }

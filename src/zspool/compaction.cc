@@ -40,6 +40,7 @@ std::uint32_t ZsPool::compact(std::uint32_t most_objects) {
       Moved moved = compact_one(c, index, most_objects);
       freed_pages += moved.pages;
       most_objects -= moved.objects;
+      if (sync::is_mutant(sync::Mutant::kRetryBusy)) continue;
       if (moved.pages == 0) break;  // users are in the way, or the budget is spent
     }
     if (most_objects > 0) compact_next_ = (index + 1) % kSizeClasses.count;

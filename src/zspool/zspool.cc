@@ -204,7 +204,7 @@ std::uint32_t ZsPool::return_object(Class& c, std::uint32_t id, std::uint32_t in
   Zspage& zspage = zspages_[id];
   COLDPRESS_CHECK(zspage.in_use > 0);
   c.in_use.fetch_sub(1, sync::kRelaxed);
-  if (--zspage.in_use == 0) {
+  if (--zspage.in_use == 0 && !sync::is_mutant(sync::Mutant::kKeepEmpty)) {
     std::uint32_t pages = kSizeClasses.classes[zspage.size_class].pages;
     unlink(c, id);
     drop_zspage(id);
@@ -249,7 +249,7 @@ Handle ZsPool::allocate(std::size_t bytes, std::uint32_t* grown_pages) {
 }
 
 std::uint32_t ZsPool::free(Handle handle, std::size_t bytes) {
-  pin(handle);  // it does not move from here on
+  if (!sync::is_mutant(sync::Mutant::kFreeUnpinned)) pin(handle);  // it does not move from here on
   std::size_t index = index_for(bytes);
   Class& c = classes_[index];
   std::uint32_t shrunk_pages = 0;

@@ -79,6 +79,8 @@ class ZsPool {
   PoolStats stats() const;
   static std::size_t class_count() { return kSizeClasses.count; }
   ClassStats class_stats(std::size_t index);
+  // Of these, the objects; cheap.
+  std::uint64_t objects_of(std::size_t index) const { return classes_[index].in_use.load(sync::kRelaxed); }
   std::uint64_t pages() const { return pages_.load(sync::kRelaxed); }
   // Pages of tables that have been used so far.
   std::uint64_t metadata_pages();

@@ -150,6 +150,7 @@ std::size_t Zswap::recompress(Worker& worker, std::byte* page, std::uint32_t ent
   zspool::Handle handle = pool_.allocate(length, &grown_pages);
   if (!handle) return 0;
   group_->charge(grown_pages);
+  sync::mark("zswap: an object is packed again");
   std::memcpy(zspool::Pinned(pool_, handle).data(), worker.buffer, length);
   group_->uncharge(pool_.free(e.handle, before));
   take_from(group_->stats().stored_bytes, before - length);
@@ -220,7 +221,9 @@ bool Zswap::put(const swap::Content& content, swap::Owner owner, std::uint32_t* 
     *entry = add_entry(filled);
   }
   if (!handle || *entry == 0) {
-    if (handle) group_->uncharge(pool_.free(handle, content.length));
+    if (handle && !sync::is_mutant(sync::Mutant::kKeepObject)) {
+      group_->uncharge(pool_.free(handle, content.length));
+    }
     add_to(stats.reject_compress_fail);
     return false;
   }
@@ -242,7 +245,7 @@ LoadResult Zswap::unpack(Worker& worker, const swap::Content& content, std::byte
   return LoadResult::kDamaged;
 }
 
-void Zswap::drop(std::uint32_t entry) {
+std::size_t Zswap::drop(std::uint32_t entry) {
   Entry& e = entries_[entry];
   std::size_t length = e.length;
   group_->uncharge(pool_.free(e.handle, length));
@@ -255,6 +258,7 @@ void Zswap::drop(std::uint32_t entry) {
   e.length = 0;
   e.handle.value = free_entry_;
   free_entry_ = entry;
+  return length;
 }
 
 void Zswap::load_same(std::uint32_t pattern, std::byte* page) const {

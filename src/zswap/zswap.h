@@ -63,7 +63,8 @@ class Zswap {
   LoadResult load(Worker& worker, std::uint32_t entry, std::byte* page);
   // Content that is not, or not any more, in the pool.
   LoadResult unpack(Worker& worker, const swap::Content& content, std::byte* page);
-  void drop(std::uint32_t entry);
+  // Returns what it took.
+  std::size_t drop(std::uint32_t entry);
   void load_same(std::uint32_t pattern, std::byte* page) const;
   bool is_zero(std::uint32_t pattern) const { return pattern == 0; }
 
@@ -120,7 +121,7 @@ class Zswap {
   void validate();
 
   // Objects that are kept as they are: they alone are in the largest class.
-  std::uint64_t raw_pages() { return pool_.class_stats(zspool::ZsPool::class_count() - 1).objects; }
+  std::uint64_t raw_pages() const { return pool_.objects_of(zspool::ZsPool::class_count() - 1); }
   zspool::ZsPool& pool() { return pool_; }
   std::uint64_t metadata_pages();
   // For tests: where an entry's bytes lie, while nothing is compacted.

@@ -2,7 +2,8 @@
 shows here that they hold.
 
 A row: its name, and tests by "PROGRAM:FILTER" (GoogleTest), "system:CASE", "sched:SCENARIO"; or why there
-is none. Those of the parts, the model and the explorer run on the simulated machine, the others on real memory.
+is none. Those of the parts, the model and the explorer run on the simulated machine, the others on real
+memory.
 """
 
 UNPROTECTED = "the engine uses no write protection"
@@ -11,7 +12,10 @@ OWN_PROCESS = "the engine lives in the process that it manages, and ends with it
 
 ROWS = {
     "cgroup/test_zswap": [
-        ("zswap_usage", ["model_swap:SpaceSwap.EverythingCompressedGoesToTheDeviceAndComesBack", "system:cold_hot"]),
+        (
+            "zswap_usage",
+            ["model_swap:SpaceSwap.EverythingCompressedGoesToTheDeviceAndComesBack", "system:cold_hot"],
+        ),
         (
             "swapin_nozswap",
             ["model_groups:SpaceGroups.WithoutRoomInZswapPagesGoOnToADevice", "system:order_writeback"],
@@ -28,7 +32,7 @@ ROWS = {
         ),
         (
             "no_invasive_cgroup_shrink",
-            ["model_groups:SpaceGroups.WithoutRoomInZswapPagesGoOnToADevice", "system:library_swap"],
+            ["model_groups:SpaceGroups.WithoutRoomInZswapPagesGoOnToADevice"],
         ),
         (
             "zswap_incompressible",
@@ -75,7 +79,10 @@ ROWS = {
         ("minor, minor-wp, minor-collapse", SHARED),
         (
             "sigbus",
-            ["unit_os_userfault:UserfaultKernelTest.AMissingPageGivesOneSignalAndNoMessage", "system:churn_signal"],
+            [
+                "unit_os_userfault:UserfaultKernelTest.AMissingPageGivesOneSignalAndNoMessage",
+                "system:churn_signal",
+            ],
         ),
         (
             "events",

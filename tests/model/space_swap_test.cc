@@ -33,6 +33,15 @@ class SwapWorld {
     }
     world_.space().finish_writes(1'000'000'000);
   }
+  // To its end, in as many slices of time as it takes.
+  vm::Space::SwapOff swap_off(std::size_t area) {
+    auto answer = vm::Space::SwapOff::kGoesOn;
+    for (int tries = 0; tries < 1000 && answer == vm::Space::SwapOff::kGoesOn; ++tries) {
+      world_.allow_steps(100000);
+      answer = world_.space().swap_off(area, tries > 0, world_.worker());
+    }
+    return answer;
+  }
   std::uint64_t in_state(swap::State state) {
     std::uint64_t count = 0;
     for (std::uint64_t i = 0; i < kPages; ++i) {
@@ -181,7 +190,7 @@ TEST(SpaceSwap, ASwapoffThatIsGivenUpLeavesTheDeviceInUse) {
   s.world().allow_steps(100000);
   s.write_back();
   EXPECT_EQ(s.in_state(swap::State::kZswap), 0u) << "it takes pages again";
-  EXPECT_EQ(s.world().space().swap_off(1, false, s.world().worker()), vm::Space::SwapOff::kDone);
+  EXPECT_EQ(s.swap_off(1), vm::Space::SwapOff::kDone);
   s.world().verify_everything();
 }
 
@@ -192,7 +201,7 @@ TEST(SpaceSwap, SwapoffOfADamagedDeviceLosesWhatIsDamagedAndNothingElse) {
   std::uint64_t out = s.in_state(swap::State::kDevice);
   s.world().device(1).scribble(0, 200000);
   s.world().allow_steps(100000);
-  EXPECT_EQ(s.world().space().swap_off(1, false, s.world().worker()), vm::Space::SwapOff::kDone);
+  EXPECT_EQ(s.swap_off(1), vm::Space::SwapOff::kDone);
   std::uint64_t lost = s.in_state(swap::State::kLost);
   EXPECT_GT(lost, 0u);
   EXPECT_LT(lost, out);
@@ -208,9 +217,9 @@ TEST(SpaceSwap, SwapoffIsRefusedWhileTheDeviceCanNotBeRead) {
   s.write_back();
   s.world().allow_steps(100000);
   s.world().device(1).set_faults({.read_error = 1});
-  EXPECT_EQ(s.world().space().swap_off(1, false, s.world().worker()), vm::Space::SwapOff::kUnreadable);
+  EXPECT_EQ(s.swap_off(1), vm::Space::SwapOff::kUnreadable);
   s.world().device(1).set_faults({});
-  EXPECT_EQ(s.world().space().swap_off(1, false, s.world().worker()), vm::Space::SwapOff::kDone);
+  EXPECT_EQ(s.swap_off(1), vm::Space::SwapOff::kDone);
   s.world().verify_everything();
 }
 

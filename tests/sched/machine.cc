@@ -12,7 +12,17 @@ Arena& arena() {
   return one;
 }
 
-PageContent content(std::uint64_t number) { return make_content(ContentKind::kCompressible, number); }
+// From kDense on, half of the words are noise of few bits: lz4 saves the other half, and zstd half of the
+// rest.
+PageContent content(std::uint64_t number) {
+  if (number < Machine::kDense) return make_content(ContentKind::kCompressible, number);
+  PageContent page{};
+  Random random(number);
+  for (std::size_t i = 0; i < kPageWords; ++i) {
+    page[i] = i % 2 == 0 ? random.next() & 0x0f0f0f0f0f0f0f0f : number + i / 64;
+  }
+  return page;
+}
 
 }  // namespace
 
@@ -28,7 +38,8 @@ Machine::Machine(Run& run, const MachineOptions& options)
   for (std::size_t i = 0; i < options.devices; ++i) {
     devices_[i] = std::make_unique<os::SimDevice>(options.device_bytes);
     std::byte key[codec::Sealer::kKeyBytes] = {std::byte(i + 1)};
-    areas_[i] = space_.devices().add_area(*devices_[i], 0, key);
+    areas_[i] = space_.devices().add_area(*devices_[i], 0, options.synchronous ? nullptr : key);
+    devices_[i]->set_synchronous(options.synchronous);
     MUST(areas_[i] < swap::kMaxAreas);
   }
   sim_.set_fault_handler(this);

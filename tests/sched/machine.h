@@ -24,6 +24,7 @@ struct MachineOptions {
   std::uint64_t limit_pages = 1000;
   std::size_t devices = 0;
   std::uint64_t device_bytes = 1 << 20;
+  bool synchronous = false;     // devices are memory: nothing is sealed, and bytes are read in place
   std::uint32_t servers = 0;    // daemons that serve faults and take messages
   bool takes_messages = false;  // a daemon that takes messages only
   os::SimDevice::Faults device_faults = {};
@@ -44,6 +45,8 @@ class Machine final : public os::FaultHandler, public vm::ForkHandler, public vm
   PageRange map(std::uint64_t pages, std::uint64_t at = 0);
   // A group, and a range of its own.
   memgroup::AccountId group_with(PageRange range, const memgroup::Limits& limits);
+  // From this number on, contents are such that recompression is worth its while.
+  static constexpr std::uint64_t kDense = 1000;
   // The page holds content number `number` and is out, in this tier.
   void out(PageIndex page, std::uint64_t number, Tier tier = Tier::kPool);
 

@@ -41,7 +41,7 @@ MAILS = [
     (
         "002",
         "zswap: exclusive load into a page that nobody can find",
-        ["two_loads", "load_and_store_again"],
+        ["two_loads", "two_loads_from_device", "two_loads_from_memory", "load_and_store_again"],
     ),
     (
         "003",
@@ -68,7 +68,7 @@ OWN = [
     ("munmap against a fault", ["unmap_against_load"]),
     ("limit lowered during a store", ["limit_against_store"]),
     ("recompression against load, free and writeback",
-     ["recompression_against_load", "recompression_against_writeback"]),
+     ["recompression_against_load", "recompression_against_free", "recompression_against_writeback"]),
     ("a new mapping where a capture has scanned an old one", ["new_mapping_between_runs"]),
     ("reclaim of one group while others fault", ["group_reclaim_against_faults"]),
     ("a group's range moves while it goes out, and the group ends", ["group_moves_and_ends"]),
@@ -78,6 +78,9 @@ OWN = [
         "slots taken and given back without a lock",
         ["last_slot", "room_is_seen", "slots_of_two_clusters", "slot_changes_hands"],
     ),
+    ("the gate that a fork closes, and what its child believes of the copy",
+     ["close_against_operations", "copy_against_operations", "forced_operation_against_close"]),
+    ("a run of pages that comes at once", ["run_against_reuse", "run_against_swapoff"]),
     ("swapoff twice", ["swapoff_twice"]),
     ("cleaning of segments against a load", ["tidying_against_load"]),
     ("clone against fault and reclaim", ["clone_against_fault"]),
@@ -96,78 +99,69 @@ OWN = [
     ),
 ]
 BUGS = [
-    ("1", "writeback writes page A over page B", ["writeback_against_exchange"]),
-    (
-        "2",
-        "a stale copy survives a store that was refused",
-        "a load ends the slot's incarnation and drops its bytes; a page that goes out again has a new one",
-    ),
-    ("3", "the way out on a mismatch leaks a locked folio", ["failing_writes"]),
-    ("4", "the shrinker leaks a reference", "no references: whoever holds the writer's mutex writes"),
-    ("5", "accounting of a store that is half done", ["failing_memory"]),
-    ("6", "compression context of a cpu that goes away", "contexts belong to engine threads, not to cpus"),
-    (
-        "7",
-        "a large unit is loaded from one tier and lies in two",
-        "pages of a run are loaded each by its own slot (model.readahead)",
-    ),
+    ("1", "writeback writes page A over page B", ["writeback_against_exchange"], ["no_identity_check"]),
+    ("2", "a stale copy survives a store that was refused", ["load_and_store_again"], ["keep_copy"]),
+    ("3", "the way out on a mismatch leaks a locked folio", ["failing_writes"], ["forget_unlock"]),
+    ("4", "the shrinker leaks a reference", "no references: whoever holds the writer's mutex writes", []),
+    ("5", "accounting of a store that is half done", ["failing_memory"], ["keep_object"]),
+    ("6", "compression context of a cpu that goes away",
+     "contexts belong to engine threads, not to cpus", []),
+    ("7", "a large unit is loaded from one tier and lies in two",
+     ["run_against_reuse"], ["run_equal_is_proof"]),
     ("8", "the shrinker's cursor points at a dying group",
-     "cursors are numbers of accounts, looked up each time; one is given again when nothing is left"),
-    ("9", "no group at all", "the process itself is one, and always there"),
-    ("10", "a page is dropped as clean after an exclusive load", ["load_and_store_again"]),
-    (
-        "11",
-        "data change while they are compressed",
-        "a captured page is in no page table while its bytes are read",
-    ),
-    ("12", "raw entries told by their length", "the codec of an entry says raw (unit.zswap, fuzz.zspool)"),
-    ("13", "a device drops its copy when it is read", ["two_loads"]),
-    ("14", "two writers of one index", "state and payload of a slot change in one store, under its lock"),
-    (
-        "15",
-        "completion touches what the submitter has freed",
-        "completions are taken by the writer, and batches live as long as the store",
-    ),
-    ("16", "a reserved block leaks at the end of writeback", ["failing_device", "two_devices"]),
-    ("17", "writeback against overwrite or free", ["writeback_against_reuse"]),
-    ("18", "read against a change of the slot", ["tidying_against_load"]),
-    ("18b", "trailing bytes of old buffers reach the disk", "tails are zeroed (unit.swap, system tests)"),
-    ("18c", "statistics after a written-back slot is freed", "accounts close after every scenario and test"),
-    ("18d", "reset against I/O", ["swapoff_twice"]),
-    ("18e", "a budget of writeback underflows", "there is no such budget"),
-    ("19", "readahead reaches a device that has gone",
-     "who reads holds the slot, and swapoff takes each slot before a device goes"),
-    ("20", "swapoff against the allocator's list of devices", ["writeback_against_swapoff"]),
-    ("21", "allocation goes on after swapoff has looked", ["writeback_against_swapoff"]),
-    ("22", "a slot is freed while swapoff frees the maps", ["writeback_against_swapoff"]),
-    ("23", "swap-in against swapoff", ["writeback_against_swapoff"]),
-    ("24", "the count is 0 before the clean-up can be seen", ["writeback_against_swapoff"]),
-    ("25", "discard walks a list that changes", ["tidying_against_load"]),
-    ("26", "the count of a slot overflows", "a further slot is made (model.clone)"),
-    ("27", "neighbours in a bitmap", "a same-filled page is a state of its own slot word"),
-    ("28", "partial reclaim of a large folio", "no units larger than a page"),
-    ("29", "truncation against a large entry", "no units larger than a page"),
-    (
-        "30",
-        "UFFDIO_MOVE against the kernel's swap cache",
-        "the kernel's own; a move that is refused is tried again",
-    ),
-    ("31", "slots of hibernation", "none"),
-    ("32", "attribution between groups", ["group_reclaim_against_faults", "group_moves_and_ends"]),
-    ("33", "a shared page is written in place", ["sharers_against_writeback"]),
-    (
-        "34",
-        "MADV_FREE against direct I/O",
-        "the kernel refuses to move pinned pages (model.space, system tests)",
-    ),
-    ("35", "a write to swap fails", ["failing_device", "failing_writes"]),
-    ("36", "free against migration", ["compaction_against_free"]),
+     "cursors are numbers of accounts, looked up each time; one is given again when nothing is left", []),
+    ("9", "no group at all", "the process itself is one, and always there", []),
+    ("10", "a page is dropped as clean after an exclusive load", ["load_and_store_again"], ["clean_drop"]),
+    ("11", "data change while they are compressed", ["load_and_store_again"], ["compress_unlocked"]),
+    ("12", "raw entries told by their length",
+     "the codec of an entry says raw (unit.zswap, fuzz.zspool)", []),
+    ("13", "a device drops its copy when it is read",
+     ["two_loads_from_device", "two_loads_from_memory"], ["device_exclusive"]),
+    ("14", "two writers of one index", ["recompression_against_free"], ["recompress_unlocked"]),
+    ("15", "completion touches what the submitter has freed",
+     "completions are taken by the writer, and batches live as long as the store", []),
+    ("16", "a reserved block leaks at the end of writeback",
+     ["writeback_against_reuse", "failing_device", "two_devices"], ["forget_record"]),
+    ("17", "writeback against overwrite or free",
+     ["writeback_against_reuse"], ["settle_unchecked", "isolate_victim", "touch_before_lock"]),
+    ("18", "read against a change of the slot", ["tidying_against_load"], []),
+    ("18b", "trailing bytes of old buffers reach the disk",
+     "tails are zeroed (unit.swap, system tests)", []),
+    ("18c", "statistics after a written-back slot is freed",
+     "accounts close after every scenario and test", []),
+    ("18d", "reset against I/O", ["writeback_against_swapoff", "swapoff_twice"], ["no_wait_for_writes"]),
+    ("18e", "a budget of writeback underflows", "there is no such budget", []),
+    ("19", "readahead reaches a device that has gone", ["run_against_swapoff"], ["run_unlocked"]),
+    ("20", "swapoff against the allocator's list of devices",
+     ["writeback_against_swapoff"], ["freeze_nothing"]),
+    ("21", "allocation goes on after swapoff has looked", ["writeback_against_swapoff"], ["freeze_nothing"]),
+    ("22", "a slot is freed while swapoff frees the maps",
+     ["writeback_against_swapoff"], ["free_then_drop"]),
+    ("23", "swap-in against swapoff", ["writeback_against_swapoff"], ["no_pin"]),
+    ("24", "the count is 0 before the clean-up can be seen", ["writeback_against_swapoff"], []),
+    ("25", "discard walks a list that changes", ["tidying_against_load"], []),
+    ("26", "the count of a slot overflows", "a further slot is made (model.clone)", []),
+    ("27", "neighbours in a bitmap", ["slots_of_two_clusters"], ["plain_bits"]),
+    ("28", "partial reclaim of a large folio", "no units larger than a page", []),
+    ("29", "truncation against a large entry", "no units larger than a page", []),
+    ("30", "UFFDIO_MOVE against the kernel's swap cache",
+     "the kernel's own; a move that is refused is tried again", []),
+    ("31", "slots of hibernation", "none", []),
+    ("32", "attribution between groups",
+     ["group_reclaim_against_faults", "group_moves_and_ends"], ["lose_payer"]),
+    ("33", "a shared page is written in place",
+     ["clone_against_fault", "sharers_against_writeback"], ["move_shared"]),
+    ("34", "MADV_FREE against direct I/O",
+     "the kernel refuses to move pinned pages (model.space, system tests)", []),
+    ("35", "a write to swap fails", ["failing_writes", "failing_device"], ["trust_write"]),
+    ("36", "free against migration", ["compaction_against_free"], ["free_unpinned"]),
     ("37", "a bit-field under two locks",
-     "each byte has one lock; the one with two bit-fields (zswap's codec and age) the slot's"),
-    ("38", "an empty zspage stays on a list", ["compaction_against_free", "free_against_store"]),
-    ("39", "compaction against free of one handle", ["compaction_against_free"]),
-    ("40", "a mover takes busy for done", ["compaction_against_read"]),
-    ("41", "copies of straddling objects", "a zspage is contiguous here (unit.zspool, fuzz.zspool)"),
+     "each byte has one lock; the one with two bit-fields (zswap's codec and age) the slot's", []),
+    ("38", "an empty zspage stays on a list",
+     ["compaction_against_free", "free_against_store"], ["keep_empty"]),
+    ("39", "compaction against free of one handle", ["compaction_against_free"], ["free_unpinned"]),
+    ("40", "a mover takes busy for done", ["compaction_against_read"], ["retry_busy"]),
+    ("41", "copies of straddling objects", "a zspage is contiguous here (unit.zspool, fuzz.zspool)", []),
 ]
 
 
@@ -212,18 +206,26 @@ def page(found, mutants):
         "",
         "## The kernel's other bugs",
         "",
-        "| no. | what went wrong there | here |",
-        "|---|---|---|",
+        "| no. | what went wrong there | here | bound | executions | mutant caught |",
+        "|---|---|---|---:|---:|---|",
     ]
-    for number, what, answer in BUGS:
-        if isinstance(answer, list):
-            missing = [name for name in answer if name not in found]
-            if missing:
-                sys.exit(f"races: {missing} not in the results")
-            answer = "explored: " + ", ".join(f"`{name}`" for name in answer)
-        else:
-            answer = "excluded: " + answer
-        out.append(f"| {number} | {what} | {answer} |")
+    for number, what, answer, planted in BUGS:
+        if isinstance(answer, str):
+            out.append(f"| {number} | {what} | excluded: {answer} | | | |")
+            continue
+        missing = [name for name in answer if name not in found]
+        if missing:
+            sys.exit(f"races: {missing} not in the results")
+        caught = []
+        for mutant in planted:
+            by = [m for name in answer for m in mutants.get(name, []) if m["mutant"] == mutant]
+            if not by:
+                sys.exit(f"races: {mutant}, of bug {number}, was not caught")
+            caught += [f"`{mutant}` after {m['executions']:,}" for m in by]
+        bounds = "<br>".join(str(found[name]["bound"]) for name in answer)
+        runs = "<br>".join(f"{found[name]['executions']:,}" for name in answer)
+        names = "<br>".join(f"`{name}`" for name in answer)
+        out.append(f"| {number} | {what} | {names} | {bounds} | {runs} | {'<br>'.join(caught) or '-'} |")
     left = sorted(set(found) - used)
     if left:
         sys.exit(f"races: scenarios that are in no table: {left}")

@@ -25,6 +25,8 @@ class SimDevice final : public BlockDevice {
     bool answers_never = false;  // no write is ever ready
   };
   void set_faults(const Faults& faults);
+  // As memory does, it gives its bytes where they are.
+  void set_synchronous(bool synchronous) { synchronous_ = synchronous; }
   // Writes noise over the content, as another program would.
   void scribble(std::uint64_t offset, std::uint64_t count);
   void overwrite(std::uint64_t offset, std::span<const std::byte> bytes);
@@ -39,6 +41,9 @@ class SimDevice final : public BlockDevice {
                     std::uint32_t tag) override;
   std::size_t reap(std::span<Completion> completions, std::int64_t wait_ns) override;
   void discard(std::uint64_t offset, std::uint64_t count) override;
+  const std::byte* in_place(std::uint64_t offset) override {
+    return synchronous_ ? content_.data() + offset : nullptr;
+  }
 
  private:
   struct Write {
@@ -56,6 +61,7 @@ class SimDevice final : public BlockDevice {
   std::vector<bool> used_ = std::vector<bool>(content_.size() / kBlockBytes);
   std::vector<Write> under_way_;
   Faults faults_;
+  bool synchronous_ = false;
   std::uint64_t reads_ = 0;
   std::uint64_t random_;
 };

@@ -9,38 +9,55 @@ namespace {
 using Mutant = sync::Mutant;
 
 // A page is packed harder while it is loaded, goes out again, and another page gets its entry.
+constexpr std::uint64_t kFirst = Machine::kDense;
+
 void recompression_against_load(Run& run) {
   Machine m(run, {});
   PageRange pages = m.map(2);
-  m.out(pages.begin, 1);
+  m.out(pages.begin, kFirst);
   run.task("monitor", [&] {
     m.recompress();
     m.recompress();
   });
   run.task("program", [&] {
-    MUST(m.read(pages.begin) == 1);
-    m.write(pages.begin + 1, 2);
+    MUST(m.read(pages.begin) == kFirst);
+    m.write(pages.begin + 1, kFirst + 1);
     m.page_out(pages);
-    MUST(m.read(pages.begin + 1) == 2);
+    MUST(m.read(pages.begin + 1) == kFirst + 1);
   });
   run.go();
-  for (std::uint64_t i = 0; i < 2; ++i) MUST(m.read(pages.begin + i) == i + 1);
+  for (std::uint64_t i = 0; i < 2; ++i) MUST(m.read(pages.begin + i) == kFirst + i);
+  m.check();
+}
+
+// The page comes back, and its object goes, while that is packed again.
+void recompression_against_free(Run& run) {
+  Machine m(run, {});
+  PageRange pages = m.map(1);
+  m.out(pages.begin, kFirst);
+  run.task("monitor", [&] {
+    m.recompress();
+    m.recompress();  // at the second look it is packed
+  });
+  run.task("program", [&] { MUST(m.read(pages.begin) == kFirst); });
+  run.go();
+  MUST(m.read(pages.begin) == kFirst);
   m.check();
 }
 
 void recompression_against_writeback(Run& run) {
   Machine m(run, {.devices = 1});
   PageRange pages = m.map(1);
-  m.out(pages.begin, 1);
+  m.out(pages.begin, kFirst);
   run.task("monitor", [&] {
     m.recompress();
     m.recompress();
   });
   run.task("writer", [&] { m.write_back(); });
-  run.task("program", [&] { MUST(m.read(pages.begin) == 1); });
+  run.task("program", [&] { MUST(m.read(pages.begin) == kFirst); });
   run.go();
   m.finish_writes();
-  MUST(m.read(pages.begin) == 1);
+  MUST(m.read(pages.begin) == kFirst);
   m.check();
 }
 
@@ -152,8 +169,19 @@ void end_with_writes_under_way(Run& run) {
 
 std::vector<Scenario> background_scenarios() {
   return {
-      {.name = "recompression_against_load", .body = recompression_against_load, .random = 500},
-      {.name = "recompression_against_writeback", .body = recompression_against_writeback, .random = 500},
+      {.name = "recompression_against_load",
+       .body = recompression_against_load,
+       .random = 500,
+       .marks = {"zswap: an object is packed again"}},
+      {.name = "recompression_against_free",
+       .body = recompression_against_free,
+       .bound = 3,
+       .marks = {"zswap: an object is packed again"},
+       .mutants = {{Mutant::kRecompressUnlocked, "recompress_unlocked"}}},
+      {.name = "recompression_against_writeback",
+       .body = recompression_against_writeback,
+       .random = 500,
+       .marks = {"zswap: an object is packed again"}},
       {.name = "new_mapping_between_runs",
        .body = new_mapping_between_runs,
        .bound = 1,

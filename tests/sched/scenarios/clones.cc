@@ -50,7 +50,9 @@ void sharers_against_writeback(Run& run) {
 
 std::vector<Scenario> clone_scenarios() {
   return {
-      {.name = "clone_against_fault", .body = clone_against_fault},
+      {.name = "clone_against_fault",
+       .body = clone_against_fault,
+       .mutants = {{sync::Mutant::kMoveShared, "move_shared"}}},
       {.name = "sharers_against_writeback", .body = sharers_against_writeback},
   };
 }

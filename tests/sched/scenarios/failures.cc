@@ -120,9 +120,14 @@ void failing_clone(Run& run) {
 
 std::vector<Scenario> failure_scenarios() {
   return {
-      {.name = "failing_moves", .body = failing_moves}, {.name = "failing_device", .body = failing_device},
-      {.name = "lying_device", .body = lying_device},   {.name = "failing_memory", .body = failing_memory},
-      {.name = "two_devices", .body = two_devices},     {.name = "failing_swapoff", .body = failing_swapoff},
+      {.name = "failing_moves", .body = failing_moves},
+      {.name = "failing_device", .body = failing_device},
+      {.name = "lying_device", .body = lying_device},
+      {.name = "failing_memory",
+       .body = failing_memory,
+       .mutants = {{sync::Mutant::kKeepObject, "keep_object"}}},
+      {.name = "two_devices", .body = two_devices},
+      {.name = "failing_swapoff", .body = failing_swapoff},
       {.name = "failing_clone", .body = failing_clone},
   };
 }

@@ -11,11 +11,13 @@ using Mutant = sync::Mutant;
 // Mail 002. Two threads load one page; either may have to start over, because the machine says that the
 // layout is changing. The kernel's bug: the first had the only copy in a page of its own, lost the race, and
 // threw it away.
-void two_loads(Run& run) {
-  MachineOptions options{.takes_messages = true, .interference = {.changing = 1}};
+void two_loads_from(Run& run, Machine::Tier tier, bool synchronous) {
+  MachineOptions options{
+      .devices = 1, .synchronous = synchronous, .takes_messages = true, .interference = {.changing = 1}};
+  if (tier == Machine::Tier::kPool) options.devices = 0;
   Machine m(run, options);
   PageRange pages = m.map(1);
-  m.out(pages.begin, 1);
+  m.out(pages.begin, 1, tier);
   m.begin_failures(options);
   for (const char* name : {"first", "second"}) {
     run.task(name, [&] { MUST(m.read(pages.begin) == 1); });
@@ -23,6 +25,45 @@ void two_loads(Run& run) {
   run.go();
   m.end_failures();
   MUST(m.read(pages.begin) == 1);
+  m.check();
+}
+
+void two_loads(Run& run) { two_loads_from(run, Machine::Tier::kPool, false); }
+void two_loads_from_device(Run& run) { two_loads_from(run, Machine::Tier::kDevice, false); }
+void two_loads_from_memory(Run& run) { two_loads_from(run, Machine::Tier::kDevice, true); }
+
+// The second fault brings the page behind it along, which another thread has, changes and sends out again.
+void run_against_reuse(Run& run) {
+  Machine m(run, {});
+  PageRange pages = m.map(3);
+  for (std::uint64_t i = 0; i < 3; ++i) m.out(pages.begin + i, i + 1);
+  run.task("stream", [&] {
+    MUST(m.read(pages.begin) == 1);
+    MUST(m.read(pages.begin + 1) == 2);
+  });
+  run.task("program", [&] {
+    m.write(pages.begin + 2, 33);
+    m.page_out({pages.begin + 2, pages.end});
+  });
+  run.go();
+  MUST(m.read(pages.begin + 2) == 33);
+  m.check();
+}
+
+// The device goes while a run is read from it.
+void run_against_swapoff(Run& run) {
+  Machine m(run, {.devices = 1});
+  PageRange pages = m.map(3);
+  for (std::uint64_t i = 0; i < 2; ++i) m.out(pages.begin + i, i + 1);
+  m.out(pages.begin + 2, 3, Machine::Tier::kDevice);
+  MUST(m.space().devices().records() == 3);
+  run.task("stream", [&] {
+    MUST(m.read(pages.begin) == 1);
+    MUST(m.read(pages.begin + 1) == 2);
+  });
+  run.task("swapoff", [&] { MUST(m.swap_off(0) == vm::Space::SwapOff::kDone); });
+  run.go();
+  for (std::uint64_t i = 0; i < 3; ++i) MUST(m.read(pages.begin + i) == i + 1);
   m.check();
 }
 
@@ -183,9 +224,27 @@ std::vector<Scenario> load_scenarios() {
        .mutants = {{Mutant::kExclusiveLoad, "exclusive_load"},
                    {Mutant::kLeakOnRetry, "leak_on_retry"},
                    {Mutant::kUnpinEarly, "unpin_early"}}},
+      {.name = "two_loads_from_device",
+       .body = two_loads_from_device,
+       .marks = {"fault: the page could not be mapped"},
+       .mutants = {{Mutant::kDeviceExclusive, "device_exclusive"}}},
+      {.name = "two_loads_from_memory",
+       .body = two_loads_from_memory,
+       .marks = {"fault: the page could not be mapped"},
+       .mutants = {{Mutant::kDeviceExclusive, "device_exclusive"}}},
+      {.name = "run_against_reuse",
+       .body = run_against_reuse,
+       .marks = {"fault: a run comes at once"},
+       .mutants = {{Mutant::kRunEqualIsProof, "run_equal_is_proof"}}},
+      {.name = "run_against_swapoff",
+       .body = run_against_swapoff,
+       .marks = {"fault: a run comes at once"},
+       .mutants = {{Mutant::kRunUnlocked, "run_unlocked"}}},
       {.name = "load_and_store_again",
        .body = load_and_store_again,
-       .mutants = {{Mutant::kCleanDrop, "clean_drop"}}},
+       .mutants = {{Mutant::kCleanDrop, "clean_drop"},
+                   {Mutant::kKeepCopy, "keep_copy"},
+                   {Mutant::kCompressUnlocked, "compress_unlocked"}}},
       {.name = "two_faults_at_the_limit",
        .body = two_faults_at_the_limit,
        .marks = {"fault: makes room first"},

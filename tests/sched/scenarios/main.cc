@@ -21,10 +21,15 @@ namespace coldpress::testing {
 namespace {
 
 std::map<std::string, std::vector<Scenario>> groups() {
-  return {{"writeback", writeback_scenarios()}, {"pool", pool_scenarios()},
-          {"loads", load_scenarios()},          {"slots", slot_scenarios()},
-          {"layout", layout_scenarios()},       {"clones", clone_scenarios()},
-          {"failures", failure_scenarios()},    {"background", background_scenarios()}};
+  return {{"writeback", writeback_scenarios()},
+          {"pool", pool_scenarios()},
+          {"loads", load_scenarios()},
+          {"slots", slot_scenarios()},
+          {"layout", layout_scenarios()},
+          {"clones", clone_scenarios()},
+          {"failures", failure_scenarios()},
+          {"background", background_scenarios()},
+          {"gate", gate_scenarios()}};
 }
 
 void tell(const Report& report, const std::string& scenario, const std::string& mutant) {

@@ -14,7 +14,8 @@ std::vector<Scenario> load_scenarios();       // after mails 002, 003 and 004
 std::vector<Scenario> slot_scenarios();       // slots taken and given back without a lock
 std::vector<Scenario> layout_scenarios();     // what only this engine has
 std::vector<Scenario> background_scenarios();
-std::vector<Scenario> clone_scenarios();      // page words that share slots
-std::vector<Scenario> failure_scenarios();    // calls that fail
+std::vector<Scenario> clone_scenarios();    // page words that share slots
+std::vector<Scenario> gate_scenarios();     // the gate of operations, and the fork check
+std::vector<Scenario> failure_scenarios();  // calls that fail
 
 }  // namespace coldpress::testing

@@ -126,7 +126,10 @@ std::vector<Scenario> slot_scenarios() {
        .body = room_is_seen,
        .bound = 4,
        .mutants = {{sync::Mutant::kLookOnce, "look_once"}}},
-      {.name = "slots_of_two_clusters", .body = slots_of_two_clusters, .bound = 3},
+      {.name = "slots_of_two_clusters",
+       .body = slots_of_two_clusters,
+       .bound = 3,
+       .mutants = {{sync::Mutant::kPlainBits, "plain_bits"}}},
       {.name = "slot_changes_hands", .body = slot_changes_hands, .bound = 3},
   };
 }

@@ -59,7 +59,10 @@ void writeback_against_swapoff(Run& run) {
   m.out(a, 1, Machine::Tier::kDevice);
   m.out(b, 2);
   m.out(c, 3);
-  run.task("writer", [&] { m.write_back(); });
+  run.task("writer", [&] {
+    m.write_back();
+    m.write_back();
+  });
   run.task("swapoff", [&] { MUST(m.swap_off(0) == vm::Space::SwapOff::kDone); });
   run.task("program", [&] {
     MUST(m.read(a) == 1);
@@ -121,15 +124,21 @@ std::vector<Scenario> writeback_scenarios() {
        .mutants = {{Mutant::kIsolateVictim, "isolate_victim"},
                    {Mutant::kTouchBeforeLock, "touch_before_lock"},
                    {Mutant::kNoIdentityCheck, "no_identity_check"},
-                   {Mutant::kSettleUnchecked, "settle_unchecked"}}},
+                   {Mutant::kSettleUnchecked, "settle_unchecked"},
+                   {Mutant::kForgetRecord, "forget_record"}}},
       {.name = "writeback_against_exchange",
        .body = writeback_against_exchange,
        .marks = {"writeback: the page has gone during the write"},
        .mutants = {{Mutant::kNoIdentityCheck, "no_identity_check"}}},
-      {.name = "writeback_against_swapoff", .body = writeback_against_swapoff},
+      {.name = "writeback_against_swapoff",
+       .body = writeback_against_swapoff,
+       .mutants = {{Mutant::kNoWaitForWrites, "no_wait_for_writes"},
+                   {Mutant::kFreezeNothing, "freeze_nothing"},
+                   {Mutant::kFreeThenDrop, "free_then_drop"},
+                   {Mutant::kNoPin, "no_pin"}}},
       {.name = "failing_writes",
        .body = failing_writes,
-       .mutants = {{Mutant::kForgetUnlock, "forget_unlock"}}},
+       .mutants = {{Mutant::kForgetUnlock, "forget_unlock"}, {Mutant::kTrustWrite, "trust_write"}}},
       {.name = "two_writers", .body = two_writers},
   };
 }

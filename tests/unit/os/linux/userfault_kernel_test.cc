@@ -93,8 +93,8 @@ TEST_F(UserfaultKernelTest, ASecondZeroPageIsInTheWay) {
   EXPECT_EQ(order.zeropage, -EEXIST);
 }
 
-// The signal path: each missing page gives SIGBUS until it is there, in a child of a fork too, and no
-// message.
+// The signal path: each missing page gives SIGBUS until it is there, and no message; a child of a fork has
+// what is there.
 TEST_F(UserfaultKernelTest, AMissingPageGivesOneSignalAndNoMessage) {
   ASSERT_EQ(begin(UFFD_FEATURE_SIGBUS), 0);
   ASSERT_EQ(enroll(area_.range(), UFFDIO_REGISTER_MODE_MISSING), 0);
