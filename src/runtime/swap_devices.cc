@@ -66,7 +66,7 @@ Status SwapDevices::open_one(const SwapSpec& spec) {
     // The first is "ram", the others "ram2" to "ram4"; a parent's do not count.
     char name[] = "ram\0";
     auto taken = [&](const Ram& other) {
-      return &other != ram && other.open && !other.inherited && std::strcmp(other.name, name) == 0;
+      return &other != ram && other.open && !other.inherited && std::string_view(other.name) == name;
     };
     for (char n = '2'; std::any_of(std::begin(rams_), std::end(rams_), taken); ++n) name[3] = n;
     note(*ram, name);
