@@ -187,13 +187,18 @@ bool Engine::reclaim_some(std::uint64_t bytes, Text& answer) {
   }
   refresh_usage();
   if (mode_ == Mode::kProcess) adopt_everything();
+  const memgroup::Stats& stats = group_.stats();
+  auto pages =
+      static_cast<std::int64_t>(std::min<std::uint64_t>(bytes >> kPageShift, ~std::uint64_t{0} >> 16));
+  std::uint64_t out = stats.zswpout.load() + stats.swpout_zero.load();
   if (reclaim_goal_ < 0) {
-    auto pages =
-        static_cast<std::int64_t>(std::min<std::uint64_t>(bytes >> kPageShift, ~std::uint64_t{0} >> 16));
     reclaim_goal_ = std::max<std::int64_t>(group_.usage() - pages, 0);
+    reclaim_from_ = out;
   }
   bool possible = space_.reclaim_to(reclaim_goal_, monitor_worker_);
-  if (group_.usage() <= reclaim_goal_) return true;
+  // A program that brings back as much as goes keeps its usage: then what went is what was asked for.
+  bool gone = static_cast<std::int64_t>(out - reclaim_from_) >= 2 * pages;
+  if (group_.usage() <= reclaim_goal_ || gone) return true;
   if (possible && sync::now_ns() - order_begun_ns_ < kPatienceNs) return false;
   answer << "not all of it: ";
   answer.bytes(static_cast<std::uint64_t>(group_.usage() - reclaim_goal_) << kPageShift)
@@ -203,7 +208,7 @@ bool Engine::reclaim_some(std::uint64_t bytes, Text& answer) {
 
 // false: not done yet. The goal is in bytes that leave the pool, whatever comes to it meanwhile.
 bool Engine::write_some_back(std::uint64_t bytes, Text& answer) {
-  constexpr std::int64_t kSliceNs = 50'000'000, kIdleNs = 1'000'000'000;
+  constexpr std::int64_t kSliceNs = 50'000'000, kIdleNs = 1'000'000'000, kPatienceNs = 60 * kIdleNs;
   const auto& written = group_.stats().written_back_bytes;
   if (!active_.load() || !space_.has_swap()) {
     answer << "there is no swap device that may be written to";
@@ -227,7 +232,11 @@ bool Engine::write_some_back(std::uint64_t bytes, Text& answer) {
   memgroup::add_to(group_.stats().zswpwb_proactive, group_.stats().zswpwb.load() - pages);
   if (done()) return true;
   if (written.load() != std::exchange(writeback_seen_, written.load())) writeback_moved_ns_ = sync::now_ns();
-  if (sync::now_ns() - writeback_moved_ns_ < kIdleNs) return false;
+  // What comes to an empty pool would go page by page, each a write of its own.
+  bool empty = space_.zswap().pool().stats().objects == 0 && space_.devices().under_way_bytes() == 0;
+  bool patient =
+      sync::now_ns() - writeback_moved_ns_ < kIdleNs && sync::now_ns() - order_begun_ns_ < kPatienceNs;
+  if (!empty && patient) return false;
   answer << "not all of it: ";
   answer.bytes(bytes - (written.load() - writeback_from_)) << " more can not be written back now";
   return true;
@@ -239,6 +248,8 @@ void Engine::swap_on(std::string_view text, Text& answer) {
     answer = problem;
   } else if (auto status = devices_.add_one(spec, active_.load() ? &space_ : nullptr); !status) {
     answer = status.error().text;
+  } else if (active_.load()) {
+    space_.make_old(kEverything);  // what was passed over for having nowhere to go
   }
 }
 

@@ -29,6 +29,9 @@ namespace coldpress::runtime {
 
 enum class Mode { kProcess, kLibrary };
 
+// All addresses that can have pages.
+inline constexpr PageRange kEverything{{0}, {(std::uint64_t{1} << 35) - 1}};
+
 class Engine final : public vm::ForkHandler, public vm::UsageSource {
  public:
   // Opens what is needed and starts the monitor (kLibrary: everything). On error nothing is left behind. The
@@ -198,6 +201,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   std::int64_t metadata_charged_ = 0;  // kLibrary
   std::int64_t reclaim_again_ns_ = 0, reclaim_pause_ns_ = 0;
   // Of an order under way.
+  std::uint64_t reclaim_from_ = 0;  // pages that had gone out when it began
   std::int64_t reclaim_goal_ = -1;  // in pages
   bool writing_back_ = false;
   std::uint64_t writeback_from_ = 0, writeback_seen_ = 0;  // written_back_bytes then, and at the last look

@@ -85,7 +85,11 @@ void Engine::watch() {
     devices_.check_children(space_);
     space_.tidy_devices(monitor_worker_);
     mmu_.empty_trash(kTrashAgeNs);
-    if (devices_.offer_again()) space_.offer_swap(true);
+    if (devices_.offer_again()) {
+      space_.offer_swap(true);
+      space_.make_old(kEverything);  // what was passed over for having nowhere to go
+      space_.hope_again();
+    }
   }
   if (group_.usage() > group_.high() && !space_.hopeless()) {
     if (!active_.load() && !try_to_activate()) return;

@@ -189,10 +189,11 @@ class Stress {
     }
   }
 
-  // The child has none of it; but the kernel copies what is mapped, and everything waits for that.
+  // The child gets all that is out, from wherever it is, while everybody waits: so not often.
   void fork_now_and_then() {
-    while (!stop_) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(150));
+    for (unsigned tenths = 0; !stop_; ++tenths) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      if (tenths % 50 != 5) continue;
       pid_t child = fork();
       if (child == 0) _exit(7);
       int status = 0;

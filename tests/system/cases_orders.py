@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import time
 
 from cases_swap import RANDOM, SCRATCH
 from harness import (
@@ -36,6 +37,13 @@ def order(command, pid, *words, status=0, says=""):
     text = f"{command} {words}: exit {done.returncode}: {done.stderr}"
     check(done.returncode == status, text)
     check(re.search(says, done.stderr) is not None, text)
+
+
+def quiet(pid, counter):
+    """Whether it stays as it is for a moment."""
+    before = stat_json(pid)[counter]
+    time.sleep(0.3)
+    return stat_json(pid)[counter] == before
 
 
 def with_filled(argv, options, look):
@@ -173,6 +181,8 @@ def order_proactive_writeback():
         check(before["stored_bytes"] > 16 * MIB, "too little is compressed: this proves nothing")
         check(before["zswap_incomp"] > 1000, f"zswap_incomp is {before['zswap_incomp']}")
         order("set", pid, "writeback=0")
+        wait_until(lambda: quiet(pid, "zswpwb"), "the end of what was on its way")
+        before = stat_json(pid)
         order("writeback", pid, "8M", status=1, says="no swap device that may")
         check(stat_json(pid)["zswpwb"] == before["zswpwb"], "pages went to the device")
         order("set", pid, "writeback=1")
