@@ -17,6 +17,60 @@ struct Cost {
   std::uint64_t loads = 0, put_backs = 0, scans = 0;
 };
 
+// What all of them share: captured pages rest, first in first out, before they go out. Who is captured is the
+// policy's to say.
+class Resting {
+ public:
+  const Cost& cost() const { return cost_; }
+
+ protected:
+  enum State : std::uint8_t { kNew, kResident, kResting, kOut };
+
+  Resting(const Trace& trace, std::uint32_t frames, double rest)
+      : frames_(frames),
+        state_(trace.pages, kNew),
+        left_at_(trace.pages),
+        rest_target_(static_cast<std::uint32_t>(frames * rest)) {}
+
+  // A resident page is captured.
+  void lay_down(std::uint32_t page) {
+    state_[page] = kResting;
+    left_at_[page] = ++captures_;
+    queue_.push_back({page, captures_});
+    ++resting_;
+  }
+  // Whether a page that is out, or rests, was captured no more than so many captures ago, in frames.
+  bool left_lately(std::uint32_t page, double frames) const {
+    return static_cast<double>(captures_ - left_at_[page]) <= frames_ * frames;
+  }
+
+  // Until all fit, resident() and resting.
+  template <typename Resident, typename Capture>
+  void make_room(Resident resident, Capture capture) {
+    while (resident() + resting_ > frames_) {
+      if (resting_ <= rest_target_) capture();
+      while (!queue_.empty() && (resting_ > rest_target_ || resident() + resting_ > frames_)) {
+        auto [page, number] = queue_.front();
+        queue_.pop_front();
+        if (state_[page] != kResting || left_at_[page] != number) continue;
+        state_[page] = kOut;
+        --resting_;
+        if (resident() + resting_ <= frames_ && resting_ <= rest_target_) break;
+      }
+    }
+  }
+
+  std::uint32_t frames_, resting_ = 0;
+  Cost cost_;
+  std::vector<State> state_;
+
+ private:
+  std::vector<std::uint64_t> left_at_;
+  std::deque<std::pair<std::uint32_t, std::uint64_t>> queue_;
+  std::uint32_t rest_target_;
+  std::uint64_t captures_ = 0;
+};
+
 // What the engine does, and what it might do.
 struct HandOptions {
   double rest = 1.0 / 32;    // of the frames, that rest
@@ -31,25 +85,19 @@ struct HandOptions {
   std::uint32_t batch = 32;
 };
 
-class Hand {
+class Hand : public Resting {
  public:
   Hand(const Trace& trace, std::uint32_t frames, const HandOptions& options)
-      : options_(options),
-        frames_(frames),
-        state_(trace.pages, kNew),
+      : Resting(trace, frames, options.rest),
+        options_(options),
         backoff_(trace.pages),
         skip_(trace.pages),
         used_(trace.pages),
-        left_at_(trace.pages),
-        came_at_(options.chunk > 0 ? trace.pages / options.chunk + 1 : 0),
-        rest_target_(static_cast<std::uint32_t>(frames * options.rest)) {
+        came_at_(options.chunk > 0 ? trace.pages / options.chunk + 1 : 0) {
     for (const Touch& touch : trace.touches) access(touch);
   }
-  const Cost& cost() const { return cost_; }
 
  private:
-  enum State : std::uint8_t { kNew, kResident, kResting, kOut };
-
   // Whether something came to the page's chunk lately; how lately, is learnt: less for each chunk that is
   // passed over, more for each batch that is found.
   bool young(std::uint32_t page) {
@@ -71,10 +119,9 @@ class Hand {
         activate(page);
         enter(page);
         break;
-      case kOut: {
+      case kOut:
         ++cost_.loads;
-        std::uint64_t distance = captures_ - left_at_[page];
-        if (static_cast<double>(distance) <= frames_ * options_.soon) {
+        if (left_lately(page, options_.soon)) {
           activate(page);
         } else {
           if (options_.decay && backoff_[page] > 0) --backoff_[page];
@@ -82,7 +129,6 @@ class Hand {
         }
         enter(page);
         break;
-      }
       case kNew:
         enter(page);
         break;
@@ -96,25 +142,13 @@ class Hand {
     ++resident_;
     ++arrivals_;
     if (options_.chunk > 0) came_at_[page / options_.chunk] = arrivals_;
-    while (resident_ + resting_ > frames_) make_room();
+    make_room([&] { return resident_; }, [&] { capture(); });
   }
 
   void activate(std::uint32_t page) {
     if (!options_.backoff) return;
     if (backoff_[page] < options_.max_backoff) ++backoff_[page];
     skip_[page] = static_cast<std::uint8_t>((1u << backoff_[page]) - 1);
-  }
-
-  void make_room() {
-    if (resting_ <= rest_target_) capture();
-    while (!queue_.empty() && (resting_ > rest_target_ || resident_ + resting_ > frames_)) {
-      auto [page, number] = queue_.front();
-      queue_.pop_front();
-      if (state_[page] != kResting || left_at_[page] != number) continue;
-      state_[page] = kOut;
-      --resting_;
-      if (resident_ + resting_ <= frames_ && resting_ <= rest_target_) break;
-    }
   }
 
   void capture() {
@@ -132,11 +166,8 @@ class Hand {
         used_[hand_] = false;
         continue;
       }
-      state_[hand_] = kResting;
-      left_at_[hand_] = ++captures_;
-      queue_.push_back({hand_, captures_});
+      lay_down(hand_);
       --resident_;
-      ++resting_;
       ++taken;
     }
     young_ += (frames_ * options_.young - young_) / 16;
@@ -144,38 +175,26 @@ class Hand {
 
   HandOptions options_;
   double young_ = 0;
-  std::uint32_t frames_;
-  Cost cost_;
-  std::vector<State> state_;
   std::vector<std::uint8_t> backoff_, skip_;
   std::vector<bool> used_;
-  std::vector<std::uint64_t> left_at_, came_at_;
-  std::deque<std::pair<std::uint32_t, std::uint64_t>> queue_;
+  std::vector<std::uint64_t> came_at_;
   std::uint64_t arrivals_ = 0;
-  std::uint32_t rest_target_, resident_ = 0, resting_ = 0;
-  std::size_t hand_ = 0;
-  std::uint64_t captures_ = 0;
+  std::uint32_t resident_ = 0, hand_ = 0;
 };
 
 // Two queues, after 2Q and S3-FIFO: pages are on probation until they come back from their rest, or from
 // outside soon; what is on probation goes first, in the order in which it came, while it is more than its
 // share.
-class TwoQueues {
+class TwoQueues : public Resting {
  public:
   TwoQueues(const Trace& trace, std::uint32_t frames, double rest, double probation)
-      : frames_(frames),
-        state_(trace.pages, kNew),
+      : Resting(trace, frames, rest),
         proven_(trace.pages),
-        left_at_(trace.pages),
-        rest_target_(static_cast<std::uint32_t>(frames * rest)),
         share_(static_cast<std::uint32_t>(frames * probation)) {
     for (const Touch& touch : trace.touches) access(touch.page);
   }
-  const Cost& cost() const { return cost_; }
 
  private:
-  enum State : std::uint8_t { kNew, kResident, kResting, kOut };
-
   void access(std::uint32_t page) {
     if (state_[page] == kResident) return;
     if (state_[page] == kResting) {
@@ -184,24 +203,11 @@ class TwoQueues {
       proven_[page] = true;
     } else if (state_[page] == kOut) {
       ++cost_.loads;
-      proven_[page] = captures_ - left_at_[page] <= frames_ * kSoon;
+      proven_[page] = left_lately(page, kSoon);
     }
     state_[page] = kResident;
     (proven_[page] ? main_ : young_).push_back(page);
-    while (main_.size() + young_.size() + resting_ > frames_) make_room();
-  }
-
-  void make_room() {
-    if (resting_ <= rest_target_) capture();
-    while (!queue_.empty() &&
-           (resting_ > rest_target_ || main_.size() + young_.size() + resting_ > frames_)) {
-      auto [page, number] = queue_.front();
-      queue_.pop_front();
-      if (state_[page] != kResting || left_at_[page] != number) continue;
-      state_[page] = kOut;
-      --resting_;
-      if (main_.size() + young_.size() + resting_ <= frames_ && resting_ <= rest_target_) break;
-    }
+    make_room([&] { return main_.size() + young_.size(); }, [&] { capture(); });
   }
 
   void capture() {
@@ -211,43 +217,25 @@ class TwoQueues {
       std::uint32_t page = from.front();
       from.pop_front();
       ++cost_.scans;
-      state_[page] = kResting;
-      left_at_[page] = ++captures_;
-      queue_.push_back({page, captures_});
-      ++resting_;
+      lay_down(page);
     }
   }
 
-  std::uint32_t frames_;
-  Cost cost_;
-  std::vector<State> state_;
   std::vector<bool> proven_;
-  std::vector<std::uint64_t> left_at_;
   std::deque<std::uint32_t> young_, main_;
-  std::deque<std::pair<std::uint32_t, std::uint64_t>> queue_;
-  std::uint32_t rest_target_, share_, resting_ = 0;
-  std::uint64_t captures_ = 0;
+  std::uint32_t share_;
 };
 
 // The hand, in the order in which pages came instead of that of addresses: a page that is passed over comes
 // again last.
-class ByArrival {
+class ByArrival : public Resting {
  public:
   ByArrival(const Trace& trace, std::uint32_t frames, double rest, unsigned most_backoff)
-      : frames_(frames),
-        most_backoff_(most_backoff),
-        state_(trace.pages, kNew),
-        backoff_(trace.pages),
-        skip_(trace.pages),
-        left_at_(trace.pages),
-        rest_target_(static_cast<std::uint32_t>(frames * rest)) {
+      : Resting(trace, frames, rest), most_backoff_(most_backoff), backoff_(trace.pages), skip_(trace.pages) {
     for (const Touch& touch : trace.touches) access(touch.page);
   }
-  const Cost& cost() const { return cost_; }
 
  private:
-  enum State : std::uint8_t { kNew, kResident, kResting, kOut };
-
   void activate(std::uint32_t page) {
     if (backoff_[page] < most_backoff_) ++backoff_[page];
     skip_[page] = static_cast<std::uint8_t>((1u << backoff_[page]) - 1);
@@ -261,7 +249,7 @@ class ByArrival {
       activate(page);
     } else if (state_[page] == kOut) {
       ++cost_.loads;
-      if (captures_ - left_at_[page] <= frames_ * kSoon) {
+      if (left_lately(page, kSoon)) {
         activate(page);
       } else {
         if (backoff_[page] > 0) --backoff_[page];
@@ -270,19 +258,7 @@ class ByArrival {
     }
     state_[page] = kResident;
     order_.push_back(page);
-    while (order_.size() + resting_ > frames_) make_room();
-  }
-
-  void make_room() {
-    if (resting_ <= rest_target_) capture();
-    while (!queue_.empty() && (resting_ > rest_target_ || order_.size() + resting_ > frames_)) {
-      auto [page, number] = queue_.front();
-      queue_.pop_front();
-      if (state_[page] != kResting || left_at_[page] != number) continue;
-      state_[page] = kOut;
-      --resting_;
-      if (order_.size() + resting_ <= frames_ && resting_ <= rest_target_) break;
-    }
+    make_room([&] { return order_.size(); }, [&] { capture(); });
   }
 
   void capture() {
@@ -295,23 +271,14 @@ class ByArrival {
         order_.push_back(page);
         continue;
       }
-      state_[page] = kResting;
-      left_at_[page] = ++captures_;
-      queue_.push_back({page, captures_});
-      ++resting_;
+      lay_down(page);
       ++taken;
     }
   }
 
-  std::uint32_t frames_, most_backoff_;
-  Cost cost_;
-  std::vector<State> state_;
+  unsigned most_backoff_;
   std::vector<std::uint8_t> backoff_, skip_;
-  std::vector<std::uint64_t> left_at_;
   std::deque<std::uint32_t> order_;
-  std::deque<std::pair<std::uint32_t, std::uint64_t>> queue_;
-  std::uint32_t rest_target_, resting_ = 0;
-  std::uint64_t captures_ = 0;
 };
 
 }  // namespace coldbench

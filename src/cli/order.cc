@@ -28,6 +28,15 @@ int give(long pid, runtime::Order order, const std::string& text, std::uint64_t 
   return 2;
 }
 
+int give_size(long pid, runtime::Order order, const std::string& size) {
+  auto bytes = parse_size(size, os::physical_memory_bytes());
+  if (!bytes || *bytes == 0) {
+    complain(size + " is not a size: write it as 100M");
+    return 2;
+  }
+  return give(pid, order, "", *bytes, kLongS);
+}
+
 // The engine's working directory is not the tool's.
 std::string absolute_spec(const std::string& text) {
   if (text.empty() || text[0] == ',' || text.starts_with("ram:")) return text;
@@ -52,19 +61,6 @@ int set(long pid, const std::vector<std::string>& settings) {
   }
   return 0;
 }
-
-namespace {
-
-int give_size(long pid, runtime::Order order, const std::string& size) {
-  auto bytes = parse_size(size, os::physical_memory_bytes());
-  if (!bytes || *bytes == 0) {
-    complain(size + " is not a size: write it as 100M");
-    return 2;
-  }
-  return give(pid, order, "", *bytes, kLongS);
-}
-
-}  // namespace
 
 int reclaim(long pid, const std::string& size) { return give_size(pid, runtime::Order::kReclaim, size); }
 

@@ -190,14 +190,14 @@ bool Engine::reclaim_some(std::uint64_t bytes, Text& answer) {
   const memgroup::Stats& stats = group_.stats();
   auto pages =
       static_cast<std::int64_t>(std::min<std::uint64_t>(bytes >> kPageShift, ~std::uint64_t{0} >> 16));
-  std::uint64_t out = stats.zswpout.load() + stats.swpout_zero.load();
+  auto out = [&] { return stats.zswpout.load() + stats.swpout_zero.load(); };
   if (reclaim_goal_ < 0) {
     reclaim_goal_ = std::max<std::int64_t>(group_.usage() - pages, 0);
-    reclaim_from_ = out;
+    reclaim_from_ = out();
   }
   bool possible = space_.reclaim_to(reclaim_goal_, monitor_worker_);
   // A program that brings back as much as goes keeps its usage: then what went is what was asked for.
-  bool gone = static_cast<std::int64_t>(out - reclaim_from_) >= 2 * pages;
+  bool gone = static_cast<std::int64_t>(out() - reclaim_from_) >= 2 * pages;
   if (group_.usage() <= reclaim_goal_ || gone) return true;
   if (possible && sync::now_ns() - order_begun_ns_ < kPatienceNs) return false;
   answer << "not all of it: ";
@@ -242,6 +242,12 @@ bool Engine::write_some_back(std::uint64_t bytes, Text& answer) {
   return true;
 }
 
+// What had nowhere to go, and was passed over for that, may have now.
+void Engine::device_came() {
+  space_.make_old({{0}, vm::Space::kEndOfPages});
+  space_.hope_again();
+}
+
 void Engine::swap_on(std::string_view text, Text& answer) {
   SwapSpec spec;
   if (Text problem = parse_swap(text, spec); !problem.view().empty()) {
@@ -249,7 +255,7 @@ void Engine::swap_on(std::string_view text, Text& answer) {
   } else if (auto status = devices_.add_one(spec, active_.load() ? &space_ : nullptr); !status) {
     answer = status.error().text;
   } else if (active_.load()) {
-    space_.make_old(kEverything);  // what was passed over for having nowhere to go
+    device_came();
   }
 }
 

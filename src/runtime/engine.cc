@@ -255,7 +255,7 @@ bool Engine::serve_in_signal(PageIndex page) {
       memgroup::Waiting thread(lost_);
       served = space_.handle_fault(page, true, worker);
     }
-    space_.handle_pending(worker);
+    serve_pending(worker);
   }
   end_operation();
   return_worker(worker);

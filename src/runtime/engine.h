@@ -29,9 +29,6 @@ namespace coldpress::runtime {
 
 enum class Mode { kProcess, kLibrary };
 
-// All addresses that can have pages.
-inline constexpr PageRange kEverything{{0}, {(std::uint64_t{1} << 35) - 1}};
-
 class Engine final : public vm::ForkHandler, public vm::UsageSource {
  public:
   // Opens what is needed and starts the monitor (kLibrary: everything). On error nothing is left behind. The
@@ -141,9 +138,10 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   std::int64_t tick_ns() const;
   void refresh_usage();
   void adopt_everything();
+  void serve_pending(vm::Worker& worker);
   // control.cc; by the monitor, inside the gate
   bool order_waits() const;
-  void serve_pending(vm::Worker& worker);
+  void device_came();
   void look_for_order();
   bool follow_order(Order order, std::uint64_t argument, Text& answer);
   void stop_order(Text& answer);

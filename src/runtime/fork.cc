@@ -86,7 +86,7 @@ void Engine::fork_duty(vm::Worker& worker) {
       if (space_.take_message(worker, &fault)) {
         space_.handle_fault(fault.range.begin, fault.write, worker);
       }
-      space_.handle_pending(worker);
+      serve_pending(worker);
     }
     gate_.end();
     return;
@@ -100,7 +100,7 @@ void Engine::fork_duty(vm::Worker& worker) {
   std::int64_t first_stashed = worker.pending_count > 0 ? sync::now_ns() : 0;
   auto serve_stashed = [&] {
     gate_.force_begin();
-    space_.handle_pending(worker);
+    serve_pending(worker);
     gate_.end();
     first_stashed = 0;
   };

@@ -87,8 +87,7 @@ void Engine::watch() {
     mmu_.empty_trash(kTrashAgeNs);
     if (devices_.offer_again()) {
       space_.offer_swap(true);
-      space_.make_old(kEverything);  // what was passed over for having nowhere to go
-      space_.hope_again();
+      device_came();
     }
   }
   if (group_.usage() > group_.high() && !space_.hopeless()) {

@@ -43,8 +43,8 @@ enum class Mutant : std::uint8_t {
   kKeepCopy,            // 2: a load leaves the pool's copy behind
   kKeepObject,          // 5: a store that finds no memory for its entry keeps the object
   kRunEqualIsProof,     // 7: the pages of a run are believed to be what they were when they were loaded
-  kDeviceExclusive,     // 13: a device drops its copy when it is read
   kCompressUnlocked,    // 11: a page is compressed without its slot's lock
+  kDeviceExclusive,     // 13: a device drops its copy when it is read
   kRecompressUnlocked,  // 14: an entry is replaced without its slot's lock
   kForgetRecord,        // 16: what was written for nothing stays on the device
   kNoWaitForWrites,     // 18d: swapoff does not wait for what is on its way

@@ -143,10 +143,9 @@ void Space::give_up(swap::Entry entry, swap::SlotWord slot) {
       if (sync::is_mutant(sync::Mutant::kFreeThenDrop)) {
         slots_.unlock_and_free(entry);
         sync::let_others_run();
-        group_->accounts().charge_swapped(devices_.drop(slot.payload), -1);
-        return;
       }
       group_->accounts().charge_swapped(devices_.drop(slot.payload), -1);
+      if (sync::is_mutant(sync::Mutant::kFreeThenDrop)) return;
       break;
     case State::kSame:
       take_from(group_->stats().same_filled_pages);

@@ -85,6 +85,7 @@ class Space {
   // fork, waits for.
   static constexpr std::size_t kMaxShared = 64;
   std::size_t take_shared(PageRange (&ranges)[kMaxShared]) EXCLUDES(layout_);
+  static constexpr PageIndex kEndOfPages{(std::uint64_t{1} << 35) - 1};
   // The next turn of the hand takes the range's pages, whatever it has learnt of them.
   void make_old(PageRange range) EXCLUDES(layout_);
   // Captures what it can of the range, compresses it: returns the pages that left. And brings them back.
@@ -357,7 +358,6 @@ class Space {
   sync::Atomic<bool> device_stuck_{false};      // a write was waited for in vain
 
   // Where something was moved to, moved from, unmapped, while changes are under way: see layout.cc.
-  static constexpr PageIndex kEndOfPages{(std::uint64_t{1} << 35) - 1};
   Overtaken overtaken_ GUARDED_BY(layout_);
   RegionMap moved_lately_ GUARDED_BY(layout_);
   RegionMap left_lately_ GUARDED_BY(layout_);

@@ -55,6 +55,20 @@ class GroupWorld {
     while (!world_.sim().advance(change)) world_.take_one_message();
     world_.check_structure();
   }
+  // All that may go to the devices, of the account and those below it.
+  void write_back(AccountId account) {
+    for (int i = 0; i < 20; ++i) {
+      space().write_back(vm::Space::WritebackNeed::kLastResort, world_.worker(), account);
+      finish_writes();
+    }
+  }
+  // As the monitor does, with what it has sent away settled each time.
+  void look_often() {
+    for (int i = 0; i < 20; ++i) {
+      space().watch_groups(world_.worker());
+      finish_writes();
+    }
+  }
   // As the monitor does, a slice at each look.
   void watch(AccountId id, std::int64_t usage_wanted) {
     for (int looks = 0; looks < 1000 && usage(id) > usage_wanted; ++looks) {
@@ -233,10 +247,7 @@ TEST(SpaceGroups, WithoutRoomInZswapPagesGoOnToADevice) {
   w.write(kSecond);
   w.space().page_out(kSecond, w.world().worker());
   w.write(kFirst);
-  for (int i = 0; i < 20; ++i) {
-    w.space().watch_groups(w.world().worker());
-    w.finish_writes();
-  }
+  w.look_often();
   EXPECT_EQ(w.accounts()[id].stored.load(), 0);
   EXPECT_GT(w.accounts()[id].swapped.load(), static_cast<std::int64_t>(kPages / 2));
   EXPECT_EQ(w.accounts()[other].swapped.load(), 0);
@@ -250,39 +261,24 @@ TEST(SpaceGroups, SwapoffBringsBackWhatTheGroupMayHave) {
   w.map(kFirst, id);
   w.write(kFirst);
   w.space().page_out(kFirst, w.world().worker());
-  for (int i = 0; i < 20; ++i) {
-    w.space().write_back(vm::Space::WritebackNeed::kLastResort, w.world().worker(), id);
-    w.finish_writes();
-  }
+  w.write_back(id);
   std::int64_t out = w.accounts()[id].swapped.load();
   ASSERT_GT(out, 0);
   ASSERT_EQ(w.accounts()[id].stored.load(), 0);
-  auto swap_off = [&](std::size_t area) {
-    auto answer = vm::Space::SwapOff::kGoesOn;
-    for (int tries = 0; tries < 5000 && answer == vm::Space::SwapOff::kGoesOn; ++tries) {
-      if (tries > 0) sync::sleep_ns(2'000'000);
-      w.world().allow_steps(100000);
-      answer = w.space().swap_off(area, tries > 0, w.world().worker());
-    }
-    return answer;
-  };
   // Of the two, the one that holds it goes while the other is there: what must not be compressed goes on to
   // that.
   std::size_t from = w.space().devices().records_on(0) > 0 ? 0 : 1;
-  EXPECT_EQ(swap_off(from), vm::Space::SwapOff::kDone);
-  for (int i = 0; i < 20; ++i) {
-    w.space().watch_groups(w.world().worker());
-    w.finish_writes();
-  }
+  EXPECT_EQ(w.world().swap_off(from), vm::Space::SwapOff::kDone);
+  w.look_often();
   EXPECT_EQ(w.accounts()[id].stored.load(), 0) << "nothing of it may stay compressed";
   EXPECT_GT(w.accounts()[id].swapped.load(), 0);
-  EXPECT_EQ(swap_off(1 - from), vm::Space::SwapOff::kNoMemory);
+  EXPECT_EQ(w.world().swap_off(1 - from), vm::Space::SwapOff::kNoMemory);
   EXPECT_EQ(w.accounts()[id].stored.load(), 0) << "nothing of it may be compressed";
   EXPECT_GT(w.accounts()[id].swapped.load(), 0) << "so it stays where it is";
   w.accounts().set_limits(id, {.max = 200});
   for (std::size_t area : {0, 1}) {
     if (w.space().devices().records_on(area) == 0) continue;
-    EXPECT_EQ(swap_off(area), vm::Space::SwapOff::kDone);
+    EXPECT_EQ(w.world().swap_off(area), vm::Space::SwapOff::kDone);
   }
   EXPECT_EQ(w.accounts()[id].swapped.load(), 0);
   EXPECT_GE(w.accounts()[id].peak.load(), w.usage(id));
@@ -295,10 +291,7 @@ TEST(SpaceGroups, SwapMaxHolds) {
   w.map(kFirst, id);
   w.write(kFirst);
   w.space().page_out(kFirst, w.world().worker());
-  for (int i = 0; i < 20; ++i) {
-    w.space().write_back(vm::Space::WritebackNeed::kLastResort, w.world().worker(), id);
-    w.finish_writes();
-  }
+  w.write_back(id);
   EXPECT_EQ(w.accounts()[id].swapped.load(), 30);
 }
 
@@ -311,10 +304,7 @@ TEST(SpaceGroups, AZeroAboveKeepsPagesFromDevices) {
   w.write(kSecond);
   w.space().page_out(kFirst, w.world().worker());
   w.space().page_out(kSecond, w.world().worker());
-  for (int i = 0; i < 20; ++i) {
-    w.space().write_back(vm::Space::WritebackNeed::kLastResort, w.world().worker());
-    w.finish_writes();
-  }
+  w.write_back(kProcess);
   EXPECT_EQ(w.accounts()[id].swapped.load(), 0);
   EXPECT_GT(w.accounts()[other].swapped.load(), static_cast<std::int64_t>(kPages / 2));
 }

@@ -33,15 +33,6 @@ class SwapWorld {
     }
     world_.space().finish_writes(1'000'000'000);
   }
-  // To its end, in as many slices of time as it takes.
-  vm::Space::SwapOff swap_off(std::size_t area) {
-    auto answer = vm::Space::SwapOff::kGoesOn;
-    for (int tries = 0; tries < 1000 && answer == vm::Space::SwapOff::kGoesOn; ++tries) {
-      world_.allow_steps(100000);
-      answer = world_.space().swap_off(area, tries > 0, world_.worker());
-    }
-    return answer;
-  }
   std::uint64_t in_state(swap::State state) {
     std::uint64_t count = 0;
     for (std::uint64_t i = 0; i < kPages; ++i) {
@@ -151,13 +142,8 @@ TEST(SpaceSwap, SwapoffRefusesWhatDoesNotFitAndLeavesTheDeviceInUse) {
   s.world().group().init(10, &s.world().stats());
   s.world().group().set_usage(10);
   s.world().keep_usage(true);
-  s.world().allow_steps(1000000);
-  auto answer = vm::Space::SwapOff::kGoesOn;
-  for (int tries = 0; tries < 5000 && answer == vm::Space::SwapOff::kGoesOn; ++tries) {
-    if (tries > 0) sync::sleep_ns(2'000'000);  // as the monitor does; it is patient for a second
-    answer = s.world().space().swap_off(1, tries > 0, s.world().worker());
-  }
-  EXPECT_EQ(answer, vm::Space::SwapOff::kNoMemory) << "the first has room, but nothing gets there";
+  EXPECT_EQ(s.world().swap_off(1), vm::Space::SwapOff::kNoMemory)
+      << "the first has room, but nothing gets there";
   s.world().keep_usage(false);
   s.world().group().init(5000, &s.world().stats());
   EXPECT_GT(s.in_state(swap::State::kDevice), 0u);
@@ -190,7 +176,7 @@ TEST(SpaceSwap, ASwapoffThatIsGivenUpLeavesTheDeviceInUse) {
   s.world().allow_steps(100000);
   s.write_back();
   EXPECT_EQ(s.in_state(swap::State::kZswap), 0u) << "it takes pages again";
-  EXPECT_EQ(s.swap_off(1), vm::Space::SwapOff::kDone);
+  EXPECT_EQ(s.world().swap_off(1), vm::Space::SwapOff::kDone);
   s.world().verify_everything();
 }
 
@@ -201,7 +187,7 @@ TEST(SpaceSwap, SwapoffOfADamagedDeviceLosesWhatIsDamagedAndNothingElse) {
   std::uint64_t out = s.in_state(swap::State::kDevice);
   s.world().device(1).scribble(0, 200000);
   s.world().allow_steps(100000);
-  EXPECT_EQ(s.swap_off(1), vm::Space::SwapOff::kDone);
+  EXPECT_EQ(s.world().swap_off(1), vm::Space::SwapOff::kDone);
   std::uint64_t lost = s.in_state(swap::State::kLost);
   EXPECT_GT(lost, 0u);
   EXPECT_LT(lost, out);
@@ -217,9 +203,9 @@ TEST(SpaceSwap, SwapoffIsRefusedWhileTheDeviceCanNotBeRead) {
   s.write_back();
   s.world().allow_steps(100000);
   s.world().device(1).set_faults({.read_error = 1});
-  EXPECT_EQ(s.swap_off(1), vm::Space::SwapOff::kUnreadable);
+  EXPECT_EQ(s.world().swap_off(1), vm::Space::SwapOff::kUnreadable);
   s.world().device(1).set_faults({});
-  EXPECT_EQ(s.swap_off(1), vm::Space::SwapOff::kDone);
+  EXPECT_EQ(s.world().swap_off(1), vm::Space::SwapOff::kDone);
   s.world().verify_everything();
 }
 

@@ -94,6 +94,8 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   void change_interference();
   void step_some();
 
+  // Of a device, to its end, in as many slices of time as it takes. It waits for room for a second.
+  vm::Space::SwapOff swap_off(std::size_t area);
   // Takes all changes that are under way to their end.
   void finish_changes();
   void verify_everything();

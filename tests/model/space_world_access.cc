@@ -360,6 +360,16 @@ void World::write_back_some() {
   }
 }
 
+vm::Space::SwapOff World::swap_off(std::size_t area) {
+  auto answer = vm::Space::SwapOff::kGoesOn;
+  for (int tries = 0; tries < 5000 && answer == vm::Space::SwapOff::kGoesOn; ++tries) {
+    if (tries > 0) sync::sleep_ns(2'000'000);  // as the monitor does
+    allow_steps(1000000);
+    answer = space_.swap_off(area, tries > 0, worker_);
+  }
+  return answer;
+}
+
 void World::swap_off_some() {
   std::size_t number = random_.below(2);
   if (areas_[number] == swap::kMaxAreas) return;
