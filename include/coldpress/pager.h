@@ -116,14 +116,18 @@ class Region {
   std::size_t size() const { return bytes_; }
 
   // Each takes a part of the region; it is widened to whole pages (drop: narrowed).
-  // The part will not be needed soon: its pages go now.
+  // The part will not be needed soon: its pages go now (as MADV_PAGEOUT).
   void cold(std::size_t offset, std::size_t bytes);
+  // What the use of the part so far has told is forgotten: nothing goes now, but of what must go next it is
+  // not spared (as MADV_COLD).
+  void deactivate(std::size_t offset, std::size_t bytes);
   // The part will be needed soon: its pages come now.
   void willneed(std::size_t offset, std::size_t bytes);
   // The part's pages come, and stay until unpin(). They count towards the limit. false: a page is damaged.
   bool pin(std::size_t offset, std::size_t bytes);
   void unpin(std::size_t offset, std::size_t bytes);
-  // The part's content is given up; it reads zero afterwards.
+  // The part's content is given up; it reads zero afterwards (as MADV_DONTNEED). Not madvise(MADV_FREE):
+  // pages that are used again after it can not be taken out any more.
   void drop(std::size_t offset, std::size_t bytes);
   // A region with the content of this one, which it shares until one of them is written to or read: what is
   // cold costs nothing twice. What others write to this one meanwhile may be in it or not. Empty on failure:

@@ -1,5 +1,6 @@
 #include "coldpress/pager.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "api/implementation.h"
@@ -149,6 +150,19 @@ void Region::cold(std::size_t offset, std::size_t bytes) {
   if (p.bytes == 0) return;
   pager_->implementation_->operate(
       [&](vm::Space& space, vm::Worker& worker) { return space.page_out(p.pages, worker); });
+}
+
+void Region::deactivate(std::size_t offset, std::size_t bytes) {
+  constexpr std::uint64_t kSlicePages = 16384;  // at once: faults and forks wait no longer than that takes
+  Part p = part(offset, bytes, true);
+  while (!p.pages.empty()) {
+    PageRange slice{p.pages.begin, std::min(p.pages.end, p.pages.begin + kSlicePages)};
+    pager_->implementation_->operate([&](vm::Space& space, vm::Worker&) {
+      space.make_old(slice);
+      return true;
+    });
+    p.pages.begin = slice.end;
+  }
 }
 
 void Region::willneed(std::size_t offset, std::size_t bytes) {

@@ -115,6 +115,7 @@ class Stress {
         ++counts_.written;
       }
       if (rng.one_in(64)) memory_.region().cold(offset, bytes);
+      if (rng.one_in(64)) memory_.region().deactivate(offset, bytes);
       if (rng.one_in(128)) memory_.region().willneed(offset, bytes);
       if (rng.one_in(64)) {
         memory_.drop(run);
