@@ -1,4 +1,4 @@
-// Coldpress: memory larger than it may occupy.
+// Coldpress: memory larger than it may occupy. C programs have coldpress.h, which offers the same.
 //
 //   auto opened = coldpress::Pager::open({.limit_bytes = 512 << 20});
 //   if (!opened) { puts(opened.error.c_str()); return 1; }
