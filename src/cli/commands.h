@@ -28,6 +28,8 @@ int stat(long pid, bool json);
 int set(long pid, const std::vector<std::string>& settings);
 int reclaim(long pid, const std::string& size);
 int writeback(long pid, const std::string& size);
+// The classes of the pool of compressed pages; `compact`: after packing it as densely as it goes.
+int pool(long pid, bool compact, bool json);
 int swapon(long pid, const std::string& text);
 int swapoff(long pid, const std::string& name);
 // rounds: 0 for ever.

@@ -77,6 +77,11 @@ int parse_and_run(int argc, char** argv) {
   reclaim_command->add_option("SIZE", size, "how much: 100M")->required();
   auto* writeback_command = for_process("writeback", "write compressed pages to the swap devices now");
   writeback_command->add_option("SIZE", size, "how much of the pool: 100M")->required();
+  bool compact = false, pool_json = false;
+  auto* pool_command =
+      for_process("pool", "what the pool of compressed pages of a managed process looks like");
+  pool_command->add_flag("--compact", compact, "pack it as densely as it goes, first");
+  pool_command->add_flag("--json", pool_json, "as JSON");
   auto* swapon_command = for_process("swapon", "give a managed process a swap device");
   swapon_command->add_option("DEVICE", device, "PATH[,size=SIZE][,prio=N] or ram:SIZE[,prio=N]")->required();
   auto* swapoff_command = for_process("swapoff", "bring everything back from a swap device, and give it up");
@@ -115,6 +120,7 @@ int parse_and_run(int argc, char** argv) {
   if (*set_command) return set(pid, settings);
   if (*reclaim_command) return reclaim(pid, size);
   if (*writeback_command) return writeback(pid, size);
+  if (*pool_command) return pool(pid, compact, pool_json);
   if (*swapon_command) return swapon(pid, device);
   if (*swapoff_command) return swapoff(pid, device);
   if (*top_command) return top(rounds, seconds);

@@ -21,6 +21,11 @@ class Managed : private runtime::OrderWatch {
   const std::string& problem() const { return problem_; }
   const memgroup::Stats& stats() const { return *static_cast<const memgroup::Stats*>(page_); }
 
+  const runtime::PoolPage& pool() const {
+    return *reinterpret_cast<const runtime::PoolPage*>(static_cast<const std::byte*>(page_) +
+                                                       runtime::PoolPage::kOffset);
+  }
+
   // Gives an order and waits for what became of it, at most timeout_s. "" or what went wrong. SIGINT, SIGTERM
   // and SIGHUP stop it meanwhile; what it has done stays done.
   std::string order(runtime::Order order, const std::string& text, std::uint64_t argument,

@@ -38,18 +38,20 @@ struct Limits {
 };
 
 // X(name): what happens to an account, and to all above it.
-#define COLDPRESS_ACCOUNT_EVENTS(X)                                     \
-  X(reached_high)   /* faults that found usage above high */            \
-  X(reached_max)    /* faults that found usage at max, and reclaimed */ \
-  X(limit_exceeded) /* times that max could not be held */              \
-  X(pgfault)                                                            \
-  X(pgmajfault)                                                         \
-  X(zswpin)                                                             \
-  X(swpout_zero)                                                        \
-  X(zswpout)                                                            \
-  X(zswpwb)                                                             \
-  X(pswpin)                                                             \
-  X(pgsteal)                                                            \
+#define COLDPRESS_ACCOUNT_EVENTS(X)                                          \
+  X(reached_high)      /* faults that found usage above high */              \
+  X(reached_max)       /* faults that found usage at max, and reclaimed */   \
+  X(limit_exceeded)    /* times that max could not be held */                \
+  X(reached_swap_max)  /* writebacks that left it out because of swap_max */ \
+  X(reached_zswap_max) /* and stores and reclaims that met zswap_max */      \
+  X(pgfault)                                                                 \
+  X(pgmajfault)                                                              \
+  X(zswpin)                                                                  \
+  X(swpout_zero)                                                             \
+  X(zswpout)                                                                 \
+  X(zswpwb)                                                                  \
+  X(pswpin)                                                                  \
+  X(pgsteal)                                                                 \
   X(workingset_refault)
 
 struct Account {

@@ -33,6 +33,8 @@ namespace coldpress::memgroup {
   X(workingset_refault)   /* pages that came back */                                     \
   X(workingset_activate)  /* of these, soon enough to have been a mistake */             \
   X(pool_limit_hit)       /* stores refused because the pool is full */                  \
+  X(swap_max_hit)         /* writebacks that found swap.max reached */                   \
+  X(zswap_max_hit)        /* writebacks and refused stores because of zswap.max */       \
   X(reject_compress_poor) /* pages that do not compress */                               \
   X(reject_compress_fail) /* stores that found no memory */                              \
   X(decompress_fail)      /* pages lost to a damaged object: poisoned */                 \
@@ -75,7 +77,7 @@ namespace coldpress::memgroup {
   X(full_total_us)
 
 struct Stats {
-  static constexpr std::uint64_t kMagic = 0x34535059434c4f43;  // "COLCPYS4": layout version
+  static constexpr std::uint64_t kMagic = 0x35535059434c4f43;  // "COLCPYS5": layout version
   sync::Atomic<std::uint64_t> magic{0};
   sync::Atomic<std::uint64_t> pid{0};
 #define COLDPRESS_FIELD(name) sync::Atomic<std::uint64_t> name{0};

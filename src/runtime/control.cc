@@ -90,6 +90,8 @@ bool Engine::follow_order(Order order, std::uint64_t argument, Text& answer) {
       return swap_off(order_text_, answer);
     case Order::kWriteBack:
       return write_some_back(argument, answer);
+    case Order::kPool:
+      return show_pool(argument == 1);
   }
   answer << "this version does not know that order";
   return true;
@@ -239,6 +241,27 @@ bool Engine::write_some_back(std::uint64_t bytes, Text& answer) {
   if (!empty && patient) return false;
   answer << "not all of it: ";
   answer.bytes(bytes - (written.load() - writeback_from_)) << " more can not be written back now";
+  return true;
+}
+
+bool Engine::show_pool(bool compact) {
+  constexpr std::int64_t kSliceNs = 20'000'000;
+  std::int64_t until = sync::now_ns() + kSliceNs;
+  while (compact && active_.load() && space_.compact_pool(true)) {
+    if (sync::now_ns() > until) return false;
+  }
+  auto* page = reinterpret_cast<PoolPage*>(reinterpret_cast<std::byte*>(stats_) + PoolPage::kOffset);
+  static_assert(zspool::kSizeClasses.count <= std::size(PoolPage{}.rows));
+  page->count = active_.load() ? zspool::ZsPool::class_count() : 0;
+  for (std::size_t i = 0; i < page->count; ++i) {
+    zspool::ClassStats c = space_.zswap().pool().class_stats(i);
+    page->rows[i] = {c.shape.object_bytes,
+                     c.shape.objects,
+                     c.shape.pages,
+                     static_cast<std::uint32_t>(c.zspages),
+                     static_cast<std::uint32_t>(c.objects),
+                     static_cast<std::uint32_t>(c.freeable)};
+  }
   return true;
 }
 

@@ -1,7 +1,7 @@
 // Orders to a running engine, from another process of the same user.
 //
-// They lie beside the statistics, in the second half of the same page (os/linux/stats_file.h), so whoever may
-// map it may write them: the kernel's own check of /proc/PID/task/TID/fd. One order at a time:
+// They lie beside the statistics, in the second half of the first page (os/linux/stats_file.h), so whoever
+// may map it may write them: the kernel's own check of /proc/PID/task/TID/fd. One order at a time:
 //
 // One word says whose turn it is: state, a ticket that counts up, and the tool's process id. It changes by
 // compare and swap only, so neither side acts on what the other has left meanwhile.
@@ -31,6 +31,7 @@ enum class Order : std::uint32_t {
   kSwapOn,     // text: as for --swap
   kSwapOff,    // text: the path, "auto" or "ram"
   kWriteBack,  // argument: bytes
+  kPool,       // fills PoolPage; argument 1: packs the pool as densely as it goes first
 };
 
 struct ControlPage {
@@ -66,5 +67,18 @@ struct ControlPage {
   char answer[512];  // a sentence; empty when there is nothing to say
 };
 static_assert(sizeof(ControlPage) <= 2048);
+
+// What the pool of compressed pages looks like, class by class: as of the last Order::kPool.
+struct PoolPage {
+  static constexpr std::size_t kOffset = 4096;
+  struct Row {
+    std::uint16_t object_bytes, objects;  // objects: in a zspage
+    std::uint32_t pages;                  // of a zspage
+    std::uint32_t zspages, in_use, freeable_pages;
+  };
+  std::uint64_t count;
+  Row rows[204];
+};
+static_assert(sizeof(PoolPage) <= 4096);
 
 }  // namespace coldpress::runtime

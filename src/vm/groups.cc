@@ -134,8 +134,11 @@ bool Space::may_write_back(AccountId account) const {
 }
 
 bool Space::store_refused(AccountId account) const {
-  bool full = group_->accounts().zswap_full(account) || zswap_max_left() <= 0;
-  return full && !(takes_raw() && may_write_back(account));
+  bool all_full = zswap_max_left() <= 0, full = group_->accounts().zswap_full(account);
+  if ((!all_full && !full) || (takes_raw() && may_write_back(account))) return false;
+  if (all_full) memgroup::add_to(group_->stats().zswap_max_hit);
+  if (full) group_->accounts().count(account, &Account::reached_zswap_max);
+  return true;
 }
 
 // Where the background begins to reclaim a group: faults find room most of the time, since there is a reserve

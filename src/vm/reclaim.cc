@@ -199,12 +199,12 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
 }
 
 // When a sixteenth of the pool, and it is worth the while, could be saved by packing it more densely.
-bool Space::compact_pool() {
+bool Space::compact_pool(bool asked) {
   constexpr std::uint64_t kWorthPages = 32;
   constexpr std::uint32_t kMostObjects = 512;
   zspool::ZsPool& pool = zswap_.pool();
   std::uint64_t saves = pool.compactable_pages();
-  if (saves < kWorthPages || saves * 16 < pool.pages()) return false;
+  if (!asked && (saves < kWorthPages || saves * 16 < pool.pages())) return false;
   std::uint32_t freed = pool.compact(kMostObjects);
   group_->uncharge(freed);
   add_to(group_->stats().pool_compacted_pages, freed);

@@ -132,6 +132,7 @@ class Space {
   void set_zswap_max(std::int64_t bytes) { zswap_max_bytes_.store(std::min(bytes, memgroup::kNoLimit / 2)); }
   void set_swap_max(std::uint64_t pages) { swap_max_pages_.store(pages, sync::kRelaxed); }
   void set_pool_share(std::uint32_t percent, std::uint32_t accept_percent);
+  bool compact_pool(bool asked = false);  // a step, if it is worth it or asked for; false: nothing to do
   void set_shrinker(bool enabled) { shrinker_.enabled.store(enabled, sync::kRelaxed); }
   // Objects of the account that the shrinker would take in a turn.
   std::uint64_t shrinkable(memgroup::AccountId account);
@@ -302,7 +303,6 @@ class Space {
   void compress_rested(Worker& worker) EXCLUDES(layout_);
   bool give_back(FrameId frame, swap::FrameOwner owner, unsigned skip) EXCLUDES(layout_);
   bool release_spent();
-  bool compact_pool();
   bool let_faults_in() REQUIRES(layout_);
   void note_shared(PageRange range) REQUIRES(layout_);
   void leave_alone(PageIndex page, PageWord for_now) REQUIRES(layout_);

@@ -79,7 +79,12 @@ bool Space::write_back(WritebackNeed need, Worker& worker, memgroup::AccountId a
   }
   bool progress = false;
   bool full = account == memgroup::kProcess ? pool_is_full() : group_->accounts().zswap_full(account);
-  if (has_swap() && !swap_full() && (need >= WritebackNeed::kShrink || full)) {
+  bool wanted = has_swap() && (need >= WritebackNeed::kShrink || full);
+  if (full && zswap_max_left() < 0) add_to(group_->stats().zswap_max_hit);
+  if (full) group_->accounts().count(account, &memgroup::Account::reached_zswap_max);
+  if (wanted && swap_full()) {
+    add_to(group_->stats().swap_max_hit);
+  } else if (wanted) {
     writing_.store(true, sync::kRelaxed);
     progress = pack(account);
     writing_.store(false, sync::kRelaxed);
@@ -108,12 +113,14 @@ void Space::tidy_devices(Worker& worker) {
 // The next entry to go, of the accounts in `scope` that may write back: a few of each in turn.
 bool Space::next_victim(memgroup::AccountId scope, zswap::Zswap::Victim* victim) {
   constexpr std::uint32_t kOfEach = 32;
-  const memgroup::Accounts& accounts = group_->accounts();
+  memgroup::Accounts& accounts = group_->accounts();
   if (!accounts.any()) return zswap_.next_victim(victim);
   for (std::size_t looked_at = 0; looked_at <= accounts.end(); ++looked_at) {
-    bool good =
-        zswap_.listed(victims_of_) > 0 && accounts.within(victims_of_, scope) && may_write_back(victims_of_);
-    if (good && victims_left_ > 0) {
+    bool has = zswap_.listed(victims_of_) > 0 && accounts.within(victims_of_, scope);
+    if (has && accounts.swap_full(victims_of_)) {
+      accounts.count(victims_of_, &memgroup::Account::reached_swap_max);
+    }
+    if (has && may_write_back(victims_of_) && victims_left_ > 0) {
       --victims_left_;
       if (zswap_.next_victim(victim, victims_of_)) return true;
     }

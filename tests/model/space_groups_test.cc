@@ -237,6 +237,9 @@ TEST(SpaceGroups, WithoutRoomInZswapPagesStay) {
   w.space().page_out(kFirst, w.world().worker());
   EXPECT_EQ(w.accounts()[id].stored.load(), 0);
   EXPECT_GT(w.accounts()[id].limit_exceeded.load(), 0u);
+  EXPECT_GT(w.accounts()[id].reached_zswap_max.load(), 0u);
+  EXPECT_EQ(w.accounts()[id].reached_swap_max.load(), 0u);
+  EXPECT_EQ(w.world().stats().zswap_max_hit.load(), 0u) << "the process has no such limit";
 }
 
 TEST(SpaceGroups, WithoutRoomInZswapPagesGoOnToADevice) {
@@ -293,6 +296,8 @@ TEST(SpaceGroups, SwapMaxHolds) {
   w.space().page_out(kFirst, w.world().worker());
   w.write_back(id);
   EXPECT_EQ(w.accounts()[id].swapped.load(), 30);
+  EXPECT_GT(w.accounts()[id].reached_swap_max.load(), 0u);
+  EXPECT_EQ(w.accounts()[id].reached_zswap_max.load(), 0u);
 }
 
 TEST(SpaceGroups, AZeroAboveKeepsPagesFromDevices) {

@@ -155,10 +155,13 @@ def order_writeback():
         check(stat_json(pid)["zswpwb"] == 0, "pages went to the device")
         order("set", pid, "zswap.max=max")
         order("set", pid, "swap.max=many", status=1, says="not a size")
+        before = stat_json(pid)
+        check(before["zswap_max_hit"] > 0 == before["swap_max_hit"], f"events: {before}")
         order("set", pid, "writeback=1", "swap.max=1M", "limit=24M")
         wait_until(lambda: stat_json(pid)["swap_pages"] > 100, "pages on the device")
         call([TOOL, "reclaim", str(pid), "2M"])  # as far as it gets
         check(stat_json(pid)["swap_pages"] <= 256, "swap.max did not hold")
+        check(stat_json(pid)["swap_max_hit"] > 0, "swap.max was not met: this proves nothing")
         order("set", pid, "swap.max=max", "zswap.max=256K", "high=20M")
         wait_until(lambda: stat_json(pid)["zswpwb"] > 500, "pages on the device")
         wait_until(lambda: stat_json(pid)["stored_bytes"] < MIB, "what the pool may hold")
@@ -193,6 +196,29 @@ def order_proactive_writeback():
         check(1000 < after["zswpwb_proactive"] <= after["zswpwb"], f"{after}")
 
     with_filled(PYTHON, ["--swap", "none"], look)
+
+
+@case(timeout_s=120)
+def order_pool():
+    """The classes of the pool add up to its figures; packed, there is nothing left to pack."""
+
+    def look(pid):
+        order("reclaim", pid, "60M")
+        for options in ([], ["--compact"]):
+            done = call([TOOL, "pool", str(pid), "--json", *options])
+            check(done.returncode == 0, done.stderr)
+            classes, stats = json.loads(done.stdout)["classes"], stat_json(pid)
+            check(len({c["object_bytes"] for c in classes}) == len(classes) > 50, f"{classes}")
+            objects, pages = sum(c["objects"] for c in classes), sum(c["pages"] for c in classes)
+            check(5000 < objects == stats["stored_pages"], f"{objects} objects: {stats}")
+            check(pages * 4096 == stats["pool_bytes"], f"{pages} pages, pool {stats['pool_bytes']}")
+            check(all(c["objects"] <= c["zspages"] * c["zspage_objects"] for c in classes), f"{classes}")
+        freeable = sum(c["freeable_pages"] for c in classes)
+        check(freeable == 0, f"{freeable} pages could be freed still")
+        text = call([TOOL, "pool", str(pid)]).stdout.splitlines()[-1].split()
+        check(text == ["all", str(objects), str(pages), "0"], f"{text}")
+
+    with_filled(COMPRESSIBLE, ["--swap", "none"], look)
 
 
 def swap_pages(pid):

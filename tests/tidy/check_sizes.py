@@ -23,7 +23,7 @@ COVERED_BY = {
     "src/runtime/control.cc": "tests/system/cases_orders.py",
     "src/runtime/swap_devices.cc": "tests/system/cases_swap.py",
     "src/cli/managed.cc": "tests/system/cases_orders.py", "src/cli/order.cc": "tests/system/cases_orders.py",
-    "src/cli/top.cc": "tests/system/cases_orders.py",
+    "src/cli/top.cc": "tests/system/cases_orders.py", "src/cli/pool.cc": "tests/system/cases_orders.py",
     "src/vm/recompress.cc": "tests/model/space_recompress_test.cc",
     "src/vm/fault.cc": "tests/model",
     "src/vm/fork.cc": "tests/model",
