@@ -39,6 +39,13 @@ enum class Mutant : std::uint8_t {
   kUnpinEarly,    // the slot is free before the page is mapped
   kLookOnce,      // slots: whoever takes a cluster's last slot does not look again after unmarking it
   kEqualIsProof,  // an entry that is equal again counts as unchanged
+  // the same with marks in the page table
+  kNoMark,           // a page that is read from a device has no mark
+  kMarkStays,        // the mark of a page that was read in vain stays
+  kMarkForgetsZap,   // who gives the page up leaves the mark as it is
+  kMarkDropsTwice,   // and frees the slot, which the loader does
+  kMarkMoves,        // a page that moves takes the mark along
+  kMarkWakesNobody,  // who faulted meanwhile sleeps on
   // others of the kernel's bugs, by their number in docs/races.md
   kKeepCopy,            // 2: a load leaves the pool's copy behind
   kKeepObject,          // 5: a store that finds no memory for its entry keeps the object
@@ -65,7 +72,16 @@ enum class Mutant : std::uint8_t {
   kLosePayer,        // a frame that moves with its page forgets who pays for it
 };
 
+// What the engine does in two ways, each shown to be right: how a load keeps its bytes (vm/load_marks.h).
+enum class Variant : std::uint8_t {
+  kAsBuilt,  // from a device with a mark, from the pool with the slot's lock alone
+  kPins,     // always the lock alone
+  kMarks,    // always a mark
+};
+
 #ifdef COLDPRESS_SCHED
+inline Variant active_variant = Variant::kAsBuilt;
+inline bool is_variant(Variant variant) { return active_variant == variant; }
 inline Mutant active_mutant = Mutant::kNone;
 inline bool is_mutant(Mutant mutant) { return active_mutant == mutant; }
 inline void mark(const char* name) { sched::scheduler().mark(name); }
@@ -79,6 +95,7 @@ struct Together {
   void end() { sched::scheduler().let_go(); }
 };
 #else
+constexpr bool is_variant(Variant) { return false; }
 constexpr bool is_mutant(Mutant) { return false; }
 constexpr void mark(const char*) {}
 constexpr void let_others_run() {}

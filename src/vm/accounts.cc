@@ -26,7 +26,7 @@ Text Space::accounts() {
   std::uint64_t records = devices_.settled_records();
   sync::MutexLock lock(layout_);
   for (PageIndex page = table_.next_leaf({0}, kEndOfPages); page < kEndOfPages;) {
-    entries += table_.peek(page).is_entry() ? 1 : 0;
+    entries += table_.peek(page).is_out() ? 1 : 0;
     page = table_.next(page, kEndOfPages);
   }
   for (std::size_t i = 0; i < overtaken_.word_count(); ++i)

@@ -64,7 +64,7 @@ Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all
         while (page + length < found[i].end && filled + length < kGroupFrames) {
           PageTable::Word* at = table_.find(page + length);
           PageWord word = at == nullptr ? PageWord() : PageWord::from_raw(at->load(sync::kRelaxed));
-          bool eligible = !word.is_entry() && !word.is_zapped() && !word.is_poisoned();
+          bool eligible = !word.is_out() && !word.is_zapped() && !word.is_poisoned();
           if (eligible && !all && word.skip() > 0) {
             at->store(PageWord::native(word.backoff(), word.skip() - 1).paid_by(word.payer()).raw(),
                       sync::kRelease);
@@ -214,7 +214,7 @@ void Space::make_old(PageRange range) {
 
 void Space::leave_alone(PageIndex page, PageWord for_now) {
   PageWord word = table_.get(page);
-  if (!word.is_entry() && !word.is_zapped() && !word.is_poisoned())
+  if (!word.is_out() && !word.is_zapped() && !word.is_poisoned())
     store_word(page, for_now.paid_by(word.payer()));
 }
 

@@ -69,11 +69,12 @@ Space::CloneStep Space::clone_words(PageRange from, PageIndex to, PageIndex& don
   for (std::uint32_t i = 0; i < pages; ++i, done = done + 1) {
     PageIndex page = source.begin + i;
     PageWord word = table_.peek(page), before = table_.peek(to + i);
-    if (before.is_entry() || before.is_poisoned()) return CloneStep::kRefused;
+    if (before.is_out() || before.is_poisoned()) return CloneStep::kRefused;
     if (before.payer() != 0) {  // dropped while it was filled, and nothing has told
       forget_payer(before);
       store_word(to + i, before.paid_by(0));
     }
+    if (word.is_loading()) store_word(page, word = marks_.move(word.mark()));
     CloneStep step = CloneStep::kDone;
     if (word.is_entry()) {
       busy = word.entry();

@@ -12,11 +12,6 @@ namespace coldpress::vm {
 using memgroup::add_to;
 using memgroup::take_from;
 
-namespace {
-// Of a mutant: the bytes are in the worker's page and nowhere else.
-constexpr std::uint16_t kPrivateCopy = 0x7ff;
-}  // namespace
-
 using os::MoveResult;
 using os::MoveStatus;
 using swap::State;
@@ -44,6 +39,7 @@ bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
     Outcome outcome;
     {
       sync::MutexLock lock(layout_);
+      take_marks_off(page, run, count);
       outcome =
           count > 1 ? resolve_run(page, write, run, count, worker) : resolve(page, write, prepared, worker);
     }
@@ -68,6 +64,10 @@ bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
         }
         slots_.wait_unlocked(prepared.entry.slot);
         break;
+      case Outcome::kLoading:
+        sync::mark("fault: sleeps on a mark");
+        marks_.wait(prepared.mark, prepared.ticket);
+        break;
       case Outcome::kNoMemory:
         sync::sleep_ns(1000000);
         break;
@@ -82,49 +82,17 @@ void Space::handle_pending(Worker& worker) {
   }
 }
 
-Space::Prepared Space::prepare(PageIndex page, Worker& worker) {
-  Prepared prepared;
-  PageWord word = table_.get(page);
-  if (!word.is_entry()) return prepared;
-  prepared.entry = word.entry();
-  if (!slots_.lock(prepared.entry, prepared.word)) return prepared;
-  if (sync::is_mutant(sync::Mutant::kPublishFirst)) make_room(worker);
-  if (sync::is_mutant(sync::Mutant::kNoPin)) slots_.unlock(prepared.entry);
-  bool compressed = prepared.word.state == State::kZswap;
-  bool pattern = prepared.word.state == State::kSame && !zswap_.is_zero(prepared.word.payload);
-  if (compressed || pattern) {
-    if (pattern) {
-      zswap_.load_same(prepared.word.payload, worker.page);
-    } else if (zswap_.load(worker.store, prepared.word.payload, worker.page) != zswap::LoadResult::kLoaded) {
-      prepared.loaded = Loaded::kDamaged;
-    }
-  } else if (prepared.word.state == State::kLost) {
-    prepared.loaded = Loaded::kDamaged;
-  } else if (prepared.word.state == State::kDevice) {
-    if (worker.devices) {
-      prepared.loaded = load_from_device(prepared.word.payload, follows(page), worker, worker.page);
-    } else {
-      prepared.out_of_reach = true;
-    }
-  }
-  prepared.valid = true;
-  if (sync::is_mutant(sync::Mutant::kExclusiveLoad) && compressed && prepared.loaded == Loaded::kGood) {
-    zswap_.drop(prepared.word.payload);
-    add_to(group_->stats().same_filled_pages);
-    prepared.word = {State::kSame, kPrivateCopy, prepared.word.generation, 0};
-    slots_.unlock(prepared.entry, State::kSame, 0);
-  } else if (!sync::is_mutant(sync::Mutant::kNoPin)) {
-    slots_.unlock(prepared.entry);
-  }
-  return prepared;
-}
-
 Space::Outcome Space::resolve(PageIndex page, bool write, Prepared& prepared, Worker& worker) {
   PageWord word = table_.peek(page);
   if (word.is_entry()) return resolve_entry(page, word, prepared, worker);
   if (word.is_poisoned()) {
     mmu_->wake({page, page + 1});
     return Outcome::kDone;
+  }
+  if (word.is_loading()) {
+    prepared.mark = word.mark();
+    prepared.ticket = marks_.ticket(word.mark());
+    return Outcome::kLoading;
   }
   return fill(page, write);
 }
@@ -159,7 +127,7 @@ Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& pre
     outcome = poison(page, prepared.loaded);
   } else {
     bool zero = slot.state == State::kSame && zswap_.is_zero(slot.payload) &&
-                !(sync::is_mutant(sync::Mutant::kExclusiveLoad) && prepared.word.count == kPrivateCopy);
+                !(sync::is_mutant(sync::Mutant::kExclusiveLoad) && prepared.word.count == 0);
     if (sync::is_mutant(sync::Mutant::kUnpinEarly)) slots_.unlock_and_free(entry);
     outcome = outcome_of(zero ? mmu_->fill_zero(page, 1, true) : mmu_->install_copy(page, worker.page, 1));
     if (outcome == Outcome::kDone) group_->charge(1);
@@ -341,7 +309,7 @@ std::uint32_t Space::fill_window(PageIndex page) {
   std::uint32_t pages = 1;
   while (pages < hint.window && pages < room) {
     PageWord word = table_.peek(page + pages);
-    if (word.is_entry() || word.is_poisoned()) break;
+    if (word.is_out() || word.is_poisoned()) break;
     ++pages;
   }
   hint.next = page + pages;

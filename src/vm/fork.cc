@@ -25,32 +25,16 @@ bool filled(os::MoveStatus status) {
 
 // Copies the bytes of a page that is out into the worker's page, without changing who owns them. A copy, and
 // under the slot's lock: a frame may be compressed and given back as soon as the lock is free.
-Space::Loaded Space::read_content(PageWord word, Worker& worker) {
-  swap::Entry entry = word.entry();
+Loaded Space::read_content(PageWord word, Worker& worker) {
+  swap::Entry entry = (word.is_loading() ? marks_.entry(word.mark()) : word).entry();
   swap::SlotWord slot{};
   COLDPRESS_CHECK(slots_.lock(entry, slot));
   Loaded loaded = Loaded::kGood;
-  switch (slot.state) {
-    case State::kFrame:
-      std::memcpy(worker.page, mmu_->frame_data({slot.payload}), kPageBytes);
-      break;
-    case State::kZswap:
-      if (zswap_.load(worker.store, slot.payload, worker.page) != zswap::LoadResult::kLoaded) {
-        loaded = Loaded::kDamaged;
-      }
-      break;
-    case State::kSame:
-      zswap_.load_same(slot.payload, worker.page);
-      break;
-    case State::kDevice:
-      COLDPRESS_CHECK(worker.devices);
-      loaded = load_from_device(slot.payload, true, worker, worker.page);
-      break;
-    case State::kLost:
-      loaded = Loaded::kDamaged;
-      break;
-    case State::kFree:
-      COLDPRESS_CHECK(!"unreachable: lock() refuses free slots");
+  if (slot.state == State::kFrame) {
+    std::memcpy(worker.page, mmu_->frame_data({slot.payload}), kPageBytes);
+  } else {
+    COLDPRESS_CHECK(slot.state != State::kDevice || worker.devices);
+    loaded = load(slot, true, worker, worker.page);
   }
   slots_.unlock(entry);
   count_lost(loaded);
@@ -87,7 +71,7 @@ void Space::fork(int child, Worker& worker) {
 
 os::MoveStatus Space::fill_child(int child, PageWord word, PageIndex page, Worker& worker) {
   if (word.is_poisoned()) return mmu_->child_poison(child, page);
-  if (!word.is_entry()) {
+  if (!word.is_out()) {
     codec::fill_page(worker.page, 0);
   } else if (read_content(word, worker) != Loaded::kGood) {
     return mmu_->child_poison(child, page);
@@ -129,7 +113,7 @@ bool Space::fill_moved(int child, PageWord word, PageIndex page, Whose whose, bo
 void Space::populate_child(int child, Worker& worker) {
   for (PageIndex page = table_.next_leaf({0}, kEndOfPages); page < kEndOfPages;) {
     PageWord word = table_.peek(page);
-    if (word.is_entry() || word.is_poisoned()) {
+    if (word.is_out() || word.is_poisoned()) {
       // Where nothing was in use before, there is something in the child only if the move came first.
       if (!fill_moved(child, word, page, Whose::kNewcomer, false, worker) &&
           !filled(fill_child(child, word, page, worker))) {
@@ -149,6 +133,7 @@ void Space::populate_child(int child, Worker& worker) {
 
 void Space::drop_filled() {
   sync::MutexLock lock(layout_);
+  COLDPRESS_CHECK(marks_.in_use() == 0);  // no operation was under way
   for (PageIndex page = table_.next_leaf({0}, kEndOfPages); page < kEndOfPages;
        page = table_.next_leaf(page, kEndOfPages)) {
     PageIndex leaf_end{(page.value / PageTable::kLeafPages + 1) * PageTable::kLeafPages};

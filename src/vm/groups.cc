@@ -92,7 +92,7 @@ void Space::charge_present(PageRange range) {
     PageTable::Word* at = table_.ensure(page);
     if (at == nullptr) return;
     PageWord word = PageWord::from_raw(at->load(sync::kRelaxed));
-    if (word.is_entry() || word.is_poisoned() || word.payer() != 0) continue;
+    if (word.is_out() || word.is_poisoned() || word.payer() != 0) continue;
     group_->charge(1);
     group_->accounts().charge_resident(owners_.at(page), 1);
     at->store(word.paid_by(owners_.at(page) + 1u).raw(), sync::kRelease);
@@ -102,6 +102,7 @@ void Space::charge_present(PageRange range) {
 // What the word says does not hold any more.
 void Space::forget_word(PageWord word) {
   if (word.is_entry()) drop_entry(word.entry());
+  if (word.is_loading()) give_up_loading(word);
   forget_payer(word);
 }
 

@@ -8,6 +8,7 @@
 //   poisoned its bytes were lost; the kernel delivers SIGBUS
 //   payer    where usage is counted: the account that is charged for the page in memory, plus one; 0: none is
 // kEntry: the page is out; slot and generation name the owner of its bytes, `shadow` when it left.
+// kLoading: the page is out, and its bytes are being read; the mark keeps the entry (vm/load_marks.h).
 //
 // A plain value; the words themselves are atomics in PageTable, changed under the layout mutex only.
 #pragma once
@@ -37,11 +38,17 @@ class PageWord {
     return PageWord(kEntryKind | std::uint64_t{backoff} << 2 | std::uint64_t{shadow & kShadowMask} << 5 |
                     std::uint64_t{entry.generation} << 16 | std::uint64_t{entry.slot.value} << 32);
   }
+  static constexpr PageWord loading(std::uint32_t mark) {
+    return PageWord(kLoadingKind | std::uint64_t{mark} << 32);
+  }
   static constexpr PageWord zapped() { return PageWord(kZapped); }
   static constexpr PageWord poisoned() { return PageWord(kPoisoned); }
 
   constexpr std::uint64_t raw() const { return raw_; }
   constexpr bool is_entry() const { return (raw_ & 3) == kEntryKind; }
+  constexpr bool is_loading() const { return (raw_ & 3) == kLoadingKind; }
+  constexpr bool is_out() const { return (raw_ & 3) != 0; }
+  constexpr std::uint32_t mark() const { return static_cast<std::uint32_t>(raw_ >> 32); }
   constexpr bool is_zapped() const { return !is_entry() && (raw_ & kZapped) != 0; }
   constexpr bool is_poisoned() const { return !is_entry() && (raw_ & kPoisoned) != 0; }
   constexpr unsigned backoff() const { return raw_ >> 2 & 7; }
@@ -54,7 +61,7 @@ class PageWord {
   bool operator==(const PageWord&) const = default;
 
  private:
-  static constexpr std::uint64_t kEntryKind = 1, kZapped = 1 << 5, kPoisoned = 1 << 6;
+  static constexpr std::uint64_t kEntryKind = 1, kLoadingKind = 2, kZapped = 1 << 5, kPoisoned = 1 << 6;
   static constexpr unsigned kPayerShift = 16;
   static constexpr std::uint64_t kPayerMask = std::uint64_t{0xff} << kPayerShift;
   explicit constexpr PageWord(std::uint64_t raw) : raw_(raw) {}

@@ -66,18 +66,17 @@ std::uint32_t Space::prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun
     if (!word.is_entry()) break;
     next.entry = word.entry();
     if (slots_.try_lock(next.entry, next.word) != SlotTable::TryLock::kLocked) break;
-    if (sync::is_mutant(sync::Mutant::kRunUnlocked)) slots_.unlock(next.entry);
     std::byte* bytes = worker.page + count * kPageBytes;
-    bool good = true;
-    if (next.word.state == State::kZswap) {
-      good = zswap_.load(worker.store, next.word.payload, bytes) == zswap::LoadResult::kLoaded;
-    } else if (next.word.state == State::kSame) {
-      zswap_.load_same(next.word.payload, bytes);
-    } else if (next.word.state == State::kDevice && worker.devices) {
-      good = load_from_device(next.word.payload, true, worker, bytes) == Loaded::kGood;
-    } else {
-      good = false;
+    if (loads_slowly(next.word.state)) {
+      slots_.unlock(next.entry);
+      if (!worker.devices) break;
+      next = prepare_marked(page + count, true, worker, bytes);
+      if (!next.valid || next.word.state == State::kFrame || next.loaded != Loaded::kGood) break;
+      continue;
     }
+    if (sync::is_mutant(sync::Mutant::kRunUnlocked)) slots_.unlock(next.entry);
+    bool there = next.word.state != State::kFrame && (next.word.state != State::kDevice || worker.devices);
+    bool good = there && load(next.word, true, worker, bytes) == Loaded::kGood;
     if (!sync::is_mutant(sync::Mutant::kRunUnlocked)) slots_.unlock(next.entry);
     if (!good) break;
     next.valid = true;

@@ -343,7 +343,7 @@ std::uint64_t Space::page_out(PageRange range, Worker& worker) {
 bool Space::page_in(PageRange range, Worker& worker) {
   bool whole = true;
   for (PageIndex page = table_.next_leaf(range.begin, range.end); page < range.end;) {
-    if (table_.get(page).is_entry()) handle_fault(page, true, worker);
+    if (table_.get(page).is_out()) handle_fault(page, true, worker);
     whole = whole && !table_.get(page).is_poisoned();
     page = table_.next(page, range.end);
   }

@@ -144,7 +144,7 @@ void Space::store_word(PageIndex page, PageWord word) {
   PageTable::Word* at = word.raw() == 0 ? table_.find(page) : table_.ensure(page);
   if (at == nullptr) {
     // Hints may be lost; what says whose the bytes are may not.
-    COLDPRESS_CHECK(!word.is_entry() && !word.is_zapped() && !word.is_poisoned());
+    COLDPRESS_CHECK(!word.is_out() && !word.is_zapped() && !word.is_poisoned());
     forget_word(word);  // nobody is charged without it
     return;
   }

@@ -195,19 +195,14 @@ class Space {
   Text group_accounts() REQUIRES(layout_);
   Adopted try_adopt(PageRange range) REQUIRES(layout_);
 
-  enum class Outcome { kDone, kAgain, kChanging, kSlotBusy, kNoMemory, kGone };
-  enum class Loaded { kGood, kDamaged, kUnreadable };
-  // What was found when a page's bytes were made ready, outside the layout mutex, in the worker's page
-  // buffer.
-  struct Prepared {
-    bool valid = false;
-    swap::Entry entry;
-    swap::SlotWord word{};
-    Loaded loaded = Loaded::kGood;
-    bool out_of_reach = false;
-  };
-
+  enum class Outcome { kDone, kAgain, kChanging, kSlotBusy, kLoading, kNoMemory, kGone };
   Prepared prepare(PageIndex page, Worker& worker) EXCLUDES(layout_);
+  static bool loads_slowly(swap::State state);
+  Loaded load(swap::SlotWord slot, bool many, Worker& worker, std::byte* page);
+  Prepared prepare_marked(PageIndex page, bool many, Worker& worker, std::byte* bytes) EXCLUDES(layout_);
+  void take_marks_off(PageIndex page, Prepared (&run)[Worker::kMaxRun], std::uint32_t count)
+      REQUIRES(layout_);
+  void give_up_loading(PageWord word) REQUIRES(layout_);
   // readahead.cc
   sync::Atomic<std::uint64_t>& expected_at(PageIndex page);
   std::uint32_t window_at(PageIndex page);
@@ -338,6 +333,7 @@ class Space {
   std::uint64_t layout_changes_ GUARDED_BY(layout_) = 0;  // that the engine has heard of, or made
   bool counted_ = false;
   sync::Atomic<std::int64_t> uncounted_{0};
+  LoadMarks marks_;
   swap::SlotTable slots_;
   swap::FramePool frames_;
   zswap::Zswap zswap_;
@@ -380,10 +376,6 @@ class Space {
   sync::Mutex scan_mutex_;  // before the layout mutex
   PageIndex hand_ GUARDED_BY(scan_mutex_);
   PageIndex group_hands_[memgroup::kMaxAccounts] GUARDED_BY(scan_mutex_);
-  struct FillHint {
-    PageIndex next;
-    std::uint32_t window = 1;
-  };
   static constexpr std::size_t kFillHints = 64;
   FillHint fill_hints_[kFillHints] GUARDED_BY(layout_);
 

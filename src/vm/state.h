@@ -7,6 +7,7 @@
 
 #include "memgroup/accounts.h"
 #include "sync/atomic.h"
+#include "vm/load_marks.h"
 #include "vm/surroundings.h"
 
 namespace coldpress::vm {
@@ -32,6 +33,25 @@ struct Shrinker {
   sync::Atomic<std::uint32_t> captured{0};  // pages, not yet seen to
   sync::Atomic<std::uint64_t> credit{0};    // what is to go
   sync::Atomic<std::uint32_t> device_loads[memgroup::kMaxAccounts] = {};
+};
+
+// fault.cc: what was found when a page's bytes were made ready, outside the layout mutex, in the worker's
+// page buffer.
+enum class Loaded { kGood, kDamaged, kUnreadable };
+struct Prepared {
+  bool valid = false, out_of_reach = false;
+  Loaded loaded = Loaded::kGood;
+  std::uint32_t mark =
+      LoadMarks::kNone;  // to be taken off; or somebody else's, to be waited for with `ticket`
+  std::uint32_t ticket = 0;
+  swap::Entry entry;
+  swap::SlotWord word{};
+};
+
+// fault.cc: where first touches run upwards, and how many pages were filled at once.
+struct FillHint {
+  PageIndex next;
+  std::uint32_t window = 1;
 };
 
 // reclaim.cc: that it has given up, until then, and at what usage.

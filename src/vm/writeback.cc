@@ -243,7 +243,7 @@ void Space::write_failed() {
 }
 
 // Reads a page that is on a device, with its slot locked. `many`: the pages that follow are wanted next.
-Space::Loaded Space::load_from_device(std::uint32_t record, bool many, Worker& worker, std::byte* page) {
+Loaded Space::load_from_device(std::uint32_t record, bool many, Worker& worker, std::byte* page) {
   swap::Content content;
   switch (devices_.read(record, worker.io, &content, many)) {
     case swap::DeviceStore::ReadResult::kIoError:

@@ -29,6 +29,7 @@ PageContent content(std::uint64_t number) {
 Machine::Machine(Run& run, const MachineOptions& options)
     : sim_({.frame_count = 64}), counted_(options.counted) {
   arena().reset();
+  sync::active_variant = options.variant;
   group_.init(options.limit_pages, &stats_);
   vm::SpaceOptions space{.pool_bytes = 4 << 20, .max_slots = 256, .max_leaves = 8, .counted = counted_};
   MUST(space_.init(arena(), sim_, group_, space));

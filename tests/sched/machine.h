@@ -30,6 +30,7 @@ struct MachineOptions {
   os::SimDevice::Faults device_faults = {};
   os::SimInterference interference = {};
   bool failing_memory = false;
+  sync::Variant variant = sync::Variant::kAsBuilt;
   bool counted = false;  // usage is counted by the engine; for memory groups
 };
 

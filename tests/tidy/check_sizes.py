@@ -18,6 +18,7 @@ COVERED_BY = {
     "src/vm/accounts.cc": "tests/model", "src/vm/capture.cc": "tests/model",
     "src/vm/shrinker.cc": "tests/model/space_swap_test.cc",
     "src/vm/groups.cc": "tests/model/space_groups_test.cc",
+    "src/vm/load.cc": "tests/sched/scenarios/pins.cc",
     "src/vm/readahead.cc": "tests/model/space_readahead_test.cc",
     "src/vm/writeback.cc": "tests/model/space_swap_test.cc",
     "src/runtime/control.cc": "tests/system/cases_orders.py",

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "sync/futex.h"
+
 namespace coldpress::os {
 
 std::uint64_t SimDevice::next_random() {  // splitmix64
@@ -42,7 +44,15 @@ bool SimDevice::contains(std::span<const std::byte> bytes) const {
   return std::search(content_.begin(), content_.end(), bytes.begin(), bytes.end()) != content_.end();
 }
 
+void SimDevice::hang() { hangs_.store(1); }
+
+void SimDevice::let_go() {
+  hangs_.store(0);
+  sync::futex_wake(&hangs_, 1 << 30);
+}
+
 IoStatus SimDevice::read(std::uint64_t offset, std::byte* into, std::size_t count) {
+  while (hangs_.load() != 0) sync::futex_wait(&hangs_, 1);
   OneStep lock(mutex_);
   ++reads_;
   if (offset + count > content_.size() || one_in(faults_.read_error)) return IoStatus::kError;

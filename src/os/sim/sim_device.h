@@ -25,6 +25,9 @@ class SimDevice final : public BlockDevice {
     bool answers_never = false;  // no write is ever ready
   };
   void set_faults(const Faults& faults);
+  // Reads wait, until it is let go. In tests with tasks.
+  void hang();
+  void let_go();
   // As memory does, it gives its bytes where they are.
   void set_synchronous(bool synchronous) { synchronous_ = synchronous; }
   // Writes noise over the content, as another program would.
@@ -62,6 +65,7 @@ class SimDevice final : public BlockDevice {
   std::vector<Write> under_way_;
   Faults faults_;
   bool synchronous_ = false;
+  sync::Atomic<std::uint32_t> hangs_{0};
   std::uint64_t reads_ = 0;
   std::uint64_t random_;
 };

@@ -123,7 +123,12 @@ void tidying_against_load(Run& run) {
   PageRange pages = m.map(2);
   m.out(pages.begin, 1, Machine::Tier::kDevice);
   m.out(pages.begin + 1, 2, Machine::Tier::kDevice);
-  run.task("monitor", [&] { m.space().tidy_devices(m.worker()); });
+  run.task("monitor", [&] {
+    for (int i = 0; i < 2; ++i) {
+      m.space().tidy_devices(m.worker());
+      m.settle_writes();
+    }
+  });
   run.task("program", [&] {
     MUST(m.read(pages.begin) == 1);
     MUST(m.read(pages.begin + 1) == 2);
@@ -164,7 +169,8 @@ std::vector<Scenario> layout_scenarios() {
       {.name = "swapoff_twice", .body = swapoff_twice},
       {.name = "tidying_against_load",
        .body = tidying_against_load,
-       .marks = {"cleaning: segments are packed again"}},
+       .marks = {"cleaning: segments are packed again"},
+       .mutants = {{sync::Mutant::kNoPin, "no_pin"}}},
       {.name = "unmap_against_load", .body = unmap_against_load},
   };
 }

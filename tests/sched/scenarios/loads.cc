@@ -1,5 +1,5 @@
-// Mails 002, 003 and 004: loads. Who owns a page's bytes between the pool and the page table; who waits for
-// whom when two fault on one slot; and what a reader may believe who did not hold the slot all the time.
+// Mails 002 and 003: loads. Who owns a page's bytes between the pool and the page table, and who waits for
+// whom when two fault on one slot.
 #include "sched/machine.h"
 #include "sched/scenarios/scenarios.h"
 
@@ -115,105 +115,6 @@ void two_faults_on_one_slot(Run& run) {
   m.check();
 }
 
-// Mail 004. A slow reader; meanwhile the page is loaded, changed, and goes out into the same slot. The
-// kernel's bug: the reader found an entry that was equal, and mapped the old bytes.
-void load_against_reuse(Run& run) {
-  Machine m(run, {});
-  PageRange pages = m.map(1);
-  PageIndex a = pages.begin;
-  m.out(a, 1);
-  sync::Atomic<bool> written{false};
-  run.task("reader", [&] {
-    bool before = written.load(sync::kRelaxed);
-    std::uint64_t found = m.read(a);
-    MUST(found == 2 || (found == 1 && !before));
-  });
-  run.task("program", [&] {
-    MUST(m.read(a) == 1);
-    m.write(a, 2);
-    written.store(true, sync::kRelaxed);
-    m.page_out(pages);
-  });
-  run.go();
-  MUST(m.read(a) == 2);
-  m.check();
-}
-
-// Two pages and one free slot: the second page's bytes stand where the first one's stood.
-void load_against_another_page(Run& run) {
-  Machine m(run, {});
-  PageRange pages = m.map(2);
-  PageIndex a = pages.begin, b = a + 1;
-  m.out(a, 1);
-  m.write(b, 2);
-  run.task("reader", [&] { MUST(m.read(a) == 1); });
-  run.task("program", [&] {
-    MUST(m.read(a) == 1);
-    m.page_out({b, pages.end});
-    MUST(m.read(b) == 2);
-  });
-  run.go();
-  MUST(m.read(a) == 1);
-  MUST(m.read(b) == 2);
-  m.check();
-}
-
-// MADV_DONTNEED while the page is loaded, and a third thread that faults on it.
-void load_against_zap(Run& run) {
-  Machine m(run, {.takes_messages = true});
-  PageRange pages = m.map(1);
-  PageIndex a = pages.begin;
-  m.out(a, 1);
-  sync::Atomic<bool> zapped{false};
-  run.task("reader", [&] {
-    bool before = zapped.load(sync::kRelaxed);
-    std::uint64_t found = m.read(a);
-    MUST(found == Machine::kZeros || (found == 1 && !before));
-  });
-  run.task("program", [&] {
-    m.drop(pages);
-    zapped.store(true, sync::kRelaxed);
-    MUST(m.read(a) == Machine::kZeros);
-  });
-  run.go();
-  MUST(m.read(a) == Machine::kZeros);
-  m.check();
-}
-
-// A fork while the page is loaded: the child has it, too.
-void load_against_fork(Run& run) {
-  Machine m(run, {.takes_messages = true});
-  PageRange pages = m.map(1);
-  PageIndex a = pages.begin;
-  m.out(a, 1);
-  int child = 0;
-  run.task("reader", [&] { MUST(m.read(a) == 1); });
-  run.task("program", [&] { child = m.fork(); });
-  run.go();
-  MUST(m.read(a) == 1);
-  MUST(m.child_read(child, a) == 1);
-  m.sim().child_exit(child);
-  m.check();
-}
-
-// The thread path: a server serves the fault of a sleeping thread, and another takes the page out again.
-void servers_against_reclaim(Run& run) {
-  Machine m(run, {.servers = 1});
-  PageRange pages = m.map(1);
-  PageIndex a = pages.begin;
-  m.out(a, 1);
-  m.serve_by_daemons();
-  run.task("program", [&] {
-    MUST(m.read(a) == 1);
-    m.write(a, 2);
-  });
-  run.task("reclaim", [&] { m.page_out(pages); });
-  run.go();
-  m.serve_here();
-  MUST(m.read(a) == 2);
-  m.check();
-}
-
 }  // namespace
 
 std::vector<Scenario> load_scenarios() {
@@ -254,17 +155,6 @@ std::vector<Scenario> load_scenarios() {
        .sleeps = 0,
        .marks = {"fault: sleeps on the slot"},
        .mutants = {{Mutant::kPollForSlot, "poll_for_slot"}}},
-      {.name = "load_against_reuse",
-       .body = load_against_reuse,
-       .marks = {"fault: starts over"},
-       .mutants = {{Mutant::kEqualIsProof, "equal_is_proof"}}},
-      {.name = "load_against_another_page",
-       .body = load_against_another_page,
-       .bound = 3,
-       .mutants = {{Mutant::kNoPin, "no_pin"}}},
-      {.name = "load_against_zap", .body = load_against_zap},
-      {.name = "load_against_fork", .body = load_against_fork},
-      {.name = "servers_against_reclaim", .body = servers_against_reclaim},
   };
 }
 

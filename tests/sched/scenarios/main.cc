@@ -24,6 +24,7 @@ std::map<std::string, std::vector<Scenario>> groups() {
   return {{"writeback", writeback_scenarios()},
           {"pool", pool_scenarios()},
           {"loads", load_scenarios()},
+          {"pins", pin_scenarios()},
           {"slots", slot_scenarios()},
           {"layout", layout_scenarios()},
           {"clones", clone_scenarios()},

@@ -10,7 +10,8 @@ namespace coldpress::testing {
 
 std::vector<Scenario> writeback_scenarios();  // after mail 000
 std::vector<Scenario> pool_scenarios();       // after mail 001
-std::vector<Scenario> load_scenarios();       // after mails 002, 003 and 004
+std::vector<Scenario> load_scenarios();       // after mails 002 and 003
+std::vector<Scenario> pin_scenarios();        // after mail 004
 std::vector<Scenario> slot_scenarios();       // slots taken and given back without a lock
 std::vector<Scenario> layout_scenarios();     // what only this engine has
 std::vector<Scenario> background_scenarios();

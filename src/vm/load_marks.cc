@@ -1,0 +1,55 @@
+#include "vm/load_marks.h"
+
+#include "base/check.h"
+#include "sync/explore.h"
+#include "sync/futex.h"
+
+namespace coldpress::vm {
+
+std::uint32_t LoadMarks::put(PageWord entry) {
+  if (in_use_ == kMarks) return kNone;
+  while (marks_[next_].fate != Fate::kFree) next_ = (next_ + 1) % kMarks;
+  std::uint32_t mark = next_;
+  next_ = (next_ + 1) % kMarks;
+  marks_[mark].entry = entry;
+  marks_[mark].fate = Fate::kStayed;
+  ++in_use_;
+  return mark;
+}
+
+void LoadMarks::leave(std::uint32_t mark, Fate fate) {
+  COLDPRESS_CHECK(marks_[mark].fate == Fate::kStayed);
+  marks_[mark].fate = fate;
+}
+
+PageWord LoadMarks::move(std::uint32_t mark) {
+  leave(mark, Fate::kMoved);
+  return marks_[mark].entry;
+}
+
+LoadMarks::Fate LoadMarks::take_off(std::uint32_t mark) {
+  Mark& m = marks_[mark];
+  Fate fate = m.fate;
+  COLDPRESS_CHECK(fate != Fate::kFree);
+  m.fate = Fate::kFree;
+  --in_use_;
+  std::uint32_t turn = m.turn.load(sync::kRelaxed);
+  m.turn.store((turn & ~kWaiters) + kTurn, sync::kRelease);
+  bool waiters = (turn & kWaiters) != 0 && !sync::is_mutant(sync::Mutant::kMarkWakesNobody);
+  if (waiters) sync::futex_wake(&m.turn, 1 << 30);
+  return fate;
+}
+
+std::uint32_t LoadMarks::ticket(std::uint32_t mark) {
+  sync::Atomic<std::uint32_t>& turn = marks_[mark].turn;
+  std::uint32_t ticket = turn.load(sync::kRelaxed) | kWaiters;
+  turn.store(ticket, sync::kRelaxed);
+  return ticket;
+}
+
+void LoadMarks::wait(std::uint32_t mark, std::uint32_t ticket) const {
+  const sync::Atomic<std::uint32_t>& turn = marks_[mark].turn;
+  while (turn.load(sync::kAcquire) == ticket) sync::futex_wait(&turn, ticket);
+}
+
+}  // namespace coldpress::vm

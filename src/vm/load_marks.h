@@ -1,0 +1,68 @@
+// Load marks: what stands in a page word while the page's bytes are read from a device.
+//
+// A read can take long; a device that hangs does not answer at all. The slot's lock is held meanwhile, so
+// that the bytes stay where they are; and whoever gives the page up (munmap, MADV_DONTNEED) holds the layout
+// mutex, so he must not wait for that lock: everybody would wait with him. Therefore the loader first
+// exchanges the page's entry for a mark, which keeps the entry, and
+//   who faults on the page   sleeps until the mark is taken off
+//   who gives the page up    tells the mark, and goes on; the loader frees the slot
+//   who moves the page       takes the entry back, to put it where the page goes; the loader's is only the
+//   bytes
+// The loader takes the mark off before it looks what became of the page: then the word is an entry again, or
+// somebody else's, and what follows is the same as for a load from the pool (fault.cc).
+//
+// This is the marker in the page table that was proposed for the kernel ("swapin_in_process", mail 004), used
+// like migration entries. From the pool, where a load takes microseconds and nothing to hang on, the slot's
+// lock alone does: docs/locking.md compares the two.
+//
+// Thread safety: the holder of the layout mutex; wait() by anyone without it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "vm/page_word.h"
+
+namespace coldpress::vm {
+
+class LoadMarks {
+ public:
+  static constexpr std::uint32_t kMarks = 512;
+  static constexpr std::uint32_t kNone = kMarks;
+
+  // What became of the page meanwhile.
+  enum class Fate : std::uint8_t {
+    kFree,     // of a mark: it is nobody's
+    kStayed,   // its word is the mark
+    kMoved,    // the entry is somewhere, or was given up there
+    kGivenUp,  // whoever takes the mark off frees the slot
+  };
+
+  // A mark that keeps `entry`. kNone: all are in use; then the slot's lock has to do.
+  std::uint32_t put(PageWord entry);
+  PageWord entry(std::uint32_t mark) const { return marks_[mark].entry; }
+  // The page goes: to be freed by the loader; or elsewhere, with the entry that is returned.
+  void give_up(std::uint32_t mark) { leave(mark, Fate::kGivenUp); }
+  PageWord move(std::uint32_t mark);
+  // By the loader. Wakes who waits.
+  Fate take_off(std::uint32_t mark);
+  std::uint32_t in_use() const { return in_use_; }
+
+  // For wait(), which returns when the mark was taken off.
+  std::uint32_t ticket(std::uint32_t mark);
+  void wait(std::uint32_t mark, std::uint32_t ticket) const;
+
+ private:
+  static constexpr std::uint32_t kWaiters = 1, kTurn = 2;
+  struct Mark {
+    PageWord entry;
+    sync::Atomic<std::uint32_t> turn{0};  // counts, by kTurn, how often it was taken off
+    Fate fate = Fate::kFree;
+  };
+  void leave(std::uint32_t mark, Fate fate);
+
+  Mark marks_[kMarks];
+  std::uint32_t in_use_ = 0, next_ = 0;
+};
+
+}  // namespace coldpress::vm

@@ -1,0 +1,244 @@
+// Mail 004: loads beside the swap cache. What keeps a page's bytes where they are while somebody reads them:
+// the slot's lock, or, besides, a mark in the page table (vm/load_marks.h). Each scenario is explored with
+// both.
+#include "sched/machine.h"
+#include "sched/scenarios/scenarios.h"
+
+namespace coldpress::testing {
+namespace {
+
+using sync::Mutant;
+using sync::Variant;
+
+// A slow reader; meanwhile the page is loaded, changed, and goes out into the same slot. The
+// kernel's bug: the reader found an entry that was equal, and mapped the old bytes.
+template <Variant kVariant>
+void load_against_reuse(Run& run) {
+  Machine m(run, {.variant = kVariant});
+  PageRange pages = m.map(1);
+  PageIndex a = pages.begin;
+  m.out(a, 1);
+  sync::Atomic<bool> written{false};
+  run.task("reader", [&] {
+    bool before = written.load(sync::kRelaxed);
+    std::uint64_t found = m.read(a);
+    MUST(found == 2 || (found == 1 && !before));
+  });
+  run.task("program", [&] {
+    MUST(m.read(a) == 1);
+    m.write(a, 2);
+    written.store(true, sync::kRelaxed);
+    m.page_out(pages);
+  });
+  run.go();
+  MUST(m.read(a) == 2);
+  m.check();
+}
+
+// Two pages and one free slot: the second page's bytes stand where the first one's stood.
+template <Variant kVariant>
+void load_against_another_page(Run& run) {
+  Machine m(run, {.variant = kVariant});
+  PageRange pages = m.map(2);
+  PageIndex a = pages.begin, b = a + 1;
+  m.out(a, 1);
+  m.write(b, 2);
+  run.task("reader", [&] { MUST(m.read(a) == 1); });
+  run.task("program", [&] {
+    MUST(m.read(a) == 1);
+    m.page_out({b, pages.end});
+    MUST(m.read(b) == 2);
+  });
+  run.go();
+  MUST(m.read(a) == 1);
+  MUST(m.read(b) == 2);
+  m.check();
+}
+
+// MADV_DONTNEED while the page is loaded, and a third thread that faults on it.
+template <Variant kVariant>
+void load_against_zap(Run& run) {
+  Machine m(run, {.takes_messages = true, .variant = kVariant});
+  PageRange pages = m.map(1);
+  PageIndex a = pages.begin;
+  m.out(a, 1);
+  sync::Atomic<bool> zapped{false};
+  run.task("reader", [&] {
+    bool before = zapped.load(sync::kRelaxed);
+    std::uint64_t found = m.read(a);
+    MUST(found == Machine::kZeros || (found == 1 && !before));
+  });
+  run.task("program", [&] {
+    m.drop(pages);
+    zapped.store(true, sync::kRelaxed);
+    MUST(m.read(a) == Machine::kZeros);
+  });
+  run.go();
+  MUST(m.read(a) == Machine::kZeros);
+  m.check();
+}
+
+// A fork while the page is loaded: the child has it, too.
+template <Variant kVariant>
+void load_against_fork(Run& run) {
+  Machine m(run, {.takes_messages = true, .variant = kVariant});
+  PageRange pages = m.map(1);
+  PageIndex a = pages.begin;
+  m.out(a, 1);
+  int child = 0;
+  run.task("reader", [&] { MUST(m.read(a) == 1); });
+  run.task("program", [&] { child = m.fork(); });
+  run.go();
+  MUST(m.read(a) == 1);
+  MUST(m.child_read(child, a) == 1);
+  m.sim().child_exit(child);
+  m.check();
+}
+
+// The thread path: a server serves the fault of a sleeping thread, and another takes the page out again.
+template <Variant kVariant>
+void servers_against_reclaim(Run& run) {
+  Machine m(run, {.servers = 1, .variant = kVariant});
+  PageRange pages = m.map(1);
+  PageIndex a = pages.begin;
+  m.out(a, 1);
+  m.serve_by_daemons();
+  run.task("program", [&] {
+    MUST(m.read(a) == 1);
+    m.write(a, 2);
+  });
+  run.task("reclaim", [&] { m.page_out(pages); });
+  run.go();
+  m.serve_here();
+  MUST(m.read(a) == 2);
+  m.check();
+}
+
+// The page goes elsewhere while it is read, and is read there.
+void load_against_move(Run& run) {
+  Machine m(run, {.takes_messages = true, .variant = Variant::kMarks});
+  PageRange pages = m.map(1);
+  PageIndex a = pages.begin, there = a + 8;
+  m.out(a, 1);
+  run.task("reader", [&] {
+    std::uint64_t found = m.read(a);
+    MUST(found == 1 || found == Machine::kNoPage);
+  });
+  run.task("program", [&] {
+    m.move(pages, there);
+    MUST(m.read(there) == 1);
+  });
+  run.go();
+  MUST(m.read(there) == 1);
+  MUST(m.read(a) == Machine::kNoPage);
+  m.check();
+}
+
+// A clone is made of what is being read.
+void load_against_clone(Run& run) {
+  Machine m(run, {.takes_messages = true, .variant = Variant::kMarks});
+  PageRange pages = m.map(1), copy = m.map(1, 600);
+  m.out(pages.begin, 1);
+  bool cloned = false;
+  run.task("reader", [&] { MUST(m.read(pages.begin) == 1); });
+  run.task("program", [&] { cloned = m.clone(pages, copy.begin); });
+  run.go();
+  MUST(m.read(pages.begin) == 1);
+  if (cloned) MUST(m.read(copy.begin) == 1);
+  m.check();
+}
+
+// Three threads fault on one page; nobody looks at the clock.
+void three_loads(Run& run) {
+  Machine m(run, {.variant = Variant::kMarks});
+  PageRange pages = m.map(1);
+  m.out(pages.begin, 1);
+  for (const char* name : {"first", "second", "third"}) {
+    run.task(name, [&] { MUST(m.read(pages.begin) == 1); });
+  }
+  run.go();
+  m.check();
+}
+
+// The device does not answer until the program has given the page up, which must not wait for it.
+void zap_while_the_device_hangs(Run& run) {
+  Machine m(run, {.devices = 1, .takes_messages = true});
+  PageRange pages = m.map(1);
+  m.out(pages.begin, 1, Machine::Tier::kDevice);
+  m.device(0).hang();
+  run.task("reader", [&] {
+    std::uint64_t found = m.read(pages.begin);
+    MUST(found == Machine::kZeros);
+  });
+  run.task("program", [&] {
+    m.drop(pages);
+    MUST(m.read(pages.begin) == Machine::kZeros);
+    m.device(0).let_go();
+  });
+  run.go();
+  MUST(m.read(pages.begin) == Machine::kZeros);
+  m.check();
+}
+
+// What comes along with a fault is damaged: the run ends before it, and who asks for it is told.
+void run_meets_damage(Run& run) {
+  Machine m(run, {.devices = 1, .device_bytes = 2 << 20});
+  PageRange pages = m.map(3);
+  PageIndex last = pages.begin + 2;
+  for (std::uint64_t i = 0; i < 3; ++i) m.out(pages.begin + i, i + 1, Machine::Tier::kDevice);
+  m.device(0).scribble(2 * swap::kSegmentBytes, os::kBlockBytes);  // each is alone in its segment
+  run.task("stream", [&] {
+    MUST(m.read(pages.begin) == 1);
+    MUST(m.read(pages.begin + 1) == 2);
+    MUST(m.read(last) == Machine::kLost);
+  });
+  run.task("other", [&] { MUST(m.read(last) == Machine::kLost); });
+  run.go();
+  m.check();
+}
+
+}  // namespace
+
+std::vector<Scenario> pin_scenarios() {
+  constexpr Variant kPins = Variant::kPins, kMarks = Variant::kMarks;
+  return {
+      {.name = "load_against_reuse",
+       .body = load_against_reuse<kPins>,
+       .marks = {"fault: starts over"},
+       .mutants = {{Mutant::kEqualIsProof, "equal_is_proof"}}},
+      {.name = "load_against_reuse_marked", .body = load_against_reuse<kMarks>},
+      {.name = "load_against_another_page",
+       .body = load_against_another_page<kPins>,
+       .bound = 3,
+       .mutants = {{Mutant::kNoPin, "no_pin"}}},
+      {.name = "load_against_another_page_marked", .body = load_against_another_page<kMarks>},
+      {.name = "load_against_zap", .body = load_against_zap<kPins>},
+      {.name = "load_against_zap_marked",
+       .body = load_against_zap<kMarks>,
+       .marks = {"fault: the page was given up while it was read"},
+       .mutants = {{Mutant::kMarkForgetsZap, "mark_forgets_zap"},
+                   {Mutant::kMarkDropsTwice, "mark_drops_twice"}}},
+      {.name = "load_against_fork", .body = load_against_fork<kPins>},
+      {.name = "load_against_fork_marked", .body = load_against_fork<kMarks>},
+      {.name = "load_against_move",
+       .body = load_against_move,
+       .bound = 1,
+       .marks = {"fault: the page was moved while it was read"},
+       .mutants = {{Mutant::kMarkMoves, "mark_moves"}}},
+      {.name = "load_against_clone", .body = load_against_clone},
+      {.name = "three_loads",
+       .body = three_loads,
+       .sleeps = 0,
+       .marks = {"fault: sleeps on a mark"},
+       .mutants = {{Mutant::kMarkWakesNobody, "mark_wakes_nobody"}}},
+      {.name = "servers_against_reclaim", .body = servers_against_reclaim<kPins>},
+      {.name = "servers_against_reclaim_marked", .body = servers_against_reclaim<kMarks>},
+      {.name = "zap_while_the_device_hangs",
+       .body = zap_while_the_device_hangs,
+       .marks = {"fault: the page was given up while it was read"},
+       .mutants = {{Mutant::kNoMark, "no_mark"}}},
+      {.name = "run_meets_damage", .body = run_meets_damage, .mutants = {{Mutant::kMarkStays, "mark_stays"}}},
+  };
+}
+
+}  // namespace coldpress::testing
