@@ -102,6 +102,17 @@ void SimMmu::interfere(const SimInterference& how, std::uint64_t seed) {
   OneStep lock(mutex_);
   interference_ = how;
   random_ = seed;
+  chances_ = 0;
+}
+
+std::uint64_t SimMmu::chances() {
+  OneStep lock(mutex_);
+  return chances_;
+}
+
+std::uint64_t SimMmu::refused_registrations() {
+  OneStep lock(mutex_);
+  return refused_registrations_;
 }
 
 bool SimMmu::take_lazy(PageIndex index) {

@@ -41,6 +41,10 @@ SimMmu::~SimMmu() = default;
 
 bool SimMmu::one_in(std::uint32_t n) {
   random_ = random_ * 6364136223846793005u + 1442695040888963407u;
+  if (n == 0) return false;
+  ++chances_;
+  std::uint64_t at = interference_.only_at;
+  if (at != 0) return at <= chances_ && chances_ - at < interference_.times;
   return choose_one_in(n, random_ >> 33);
 }
 
@@ -96,13 +100,18 @@ std::uint32_t SimMmu::release(FrameId first, std::uint32_t mask) {
 bool SimMmu::register_range(PageRange range) {
   OneStep lock(mutex_);
   if (!space_.any_mapped(range)) return false;
+  if (one_in(interference_.refuse_register)) {
+    ++refused_registrations_;
+    space_.set_registered({range.begin, range.begin + choose_below(range.pages(), random_ >> 40)}, true);
+    return false;
+  }
   space_.set_registered(range, true);
   return true;
 }
 
 void SimMmu::unregister_range(PageRange range) {
   OneStep lock(mutex_);
-  space_.set_registered(range, false);
+  if (!one_in(interference_.keep_registered)) space_.set_registered(range, false);
   wake_locked(range);
 }
 
@@ -138,6 +147,9 @@ MoveResult SimMmu::capture(PageIndex first, FrameId into, std::uint32_t pages) {
   const SimMapping* mapping = space_.mapping_at(first);
   if (mapping == nullptr) return {0, MoveStatus::kHole};
   if (!mapping->writable || mapping->range.end < first + pages) return {0, MoveStatus::kMismatch};
+  if (one_in(interference_.no_memory)) return {0, MoveStatus::kNoMemory};
+  if (one_in(interference_.busy)) return {0, MoveStatus::kBusy};
+  if (one_in(interference_.populate)) populate_some(into, pages);
   std::uint32_t wanted = shortened(pages);
   for (std::uint32_t i = 0; i < wanted; ++i) {
     Frame& frame = frames_[into.value + i];
@@ -161,6 +173,14 @@ MoveResult SimMmu::capture(PageIndex first, FrameId into, std::uint32_t pages) {
   return {wanted, wanted == pages ? MoveStatus::kDone : MoveStatus::kChanging};
 }
 
+void SimMmu::populate_some(FrameId first, std::uint32_t frames) {
+  Frame& frame = frames_[first.value + choose_below(frames, random_ >> 40)];
+  if (frame.populated) return;
+  frame.populated = true;
+  frame.lost = false;
+  std::memset(frame.bytes, 0, kPageBytes);
+}
+
 MoveResult SimMmu::install(PageIndex first, FrameId from, std::uint32_t pages) {
   OneStep lock(mutex_);
   if (refuses()) return {0, MoveStatus::kChanging};
@@ -169,6 +189,8 @@ MoveResult SimMmu::install(PageIndex first, FrameId from, std::uint32_t pages) {
   if (!mapping->registered || !mapping->writable || mapping->range.end < first + pages) {
     return {0, MoveStatus::kMismatch};
   }
+  if (one_in(interference_.no_memory)) return {0, MoveStatus::kNoMemory};
+  if (one_in(interference_.busy)) return {0, MoveStatus::kBusy};
   std::uint32_t wanted = shortened(pages);
   for (std::uint32_t i = 0; i < wanted; ++i) {
     Frame& frame = frames_[from.value + i];
@@ -196,6 +218,7 @@ MoveResult SimMmu::fill_run(PageIndex first, std::uint32_t pages, PutOne put_one
   if (mapping == nullptr || !mapping->registered || mapping->range.end < first + pages) {
     return {0, MoveStatus::kGone};
   }
+  if (one_in(interference_.no_memory)) return {0, MoveStatus::kNoMemory};
   std::uint32_t wanted = shortened(pages);
   for (std::uint32_t i = 0; i < wanted; ++i) {
     if (space_.find(first + i) != nullptr) return {i, MoveStatus::kExists};
@@ -327,21 +350,28 @@ void SimMmu::wait_message(std::int64_t timeout_ns) {
   changed_.wait(ticket, timeout_ns);
 }
 
-MoveStatus SimMmu::child_copy(int child, PageIndex page, const std::byte* from) {
+MoveStatus SimMmu::fill_child(int child, PageIndex page, SimPage value) {
   OneStep lock(mutex_);
   auto at = children_.find(child);
   if (at == children_.end() || !at->second.open) return MoveStatus::kGone;
+  if (one_in(interference_.changing)) return MoveStatus::kChanging;
   const SimMapping* mapping = at->second.space.mapping_at(page);
   if (mapping == nullptr || !mapping->registered) return MoveStatus::kHole;
+  if (one_in(interference_.no_memory)) return MoveStatus::kNoMemory;
   if (at->second.space.find(page) != nullptr) return MoveStatus::kExists;
-  SimPage value;
-  value.kind = SimPage::Kind::kPoison;
-  if (from != nullptr) value = SimAddressSpace::memory_page(from);
   at->second.space.put(page, std::move(value));
   return MoveStatus::kDone;
 }
 
-MoveStatus SimMmu::child_poison(int child, PageIndex page) { return child_copy(child, page, nullptr); }
+MoveStatus SimMmu::child_copy(int child, PageIndex page, const std::byte* from) {
+  return fill_child(child, page, SimAddressSpace::memory_page(from));
+}
+
+MoveStatus SimMmu::child_poison(int child, PageIndex page) {
+  SimPage marker;
+  marker.kind = SimPage::Kind::kPoison;
+  return fill_child(child, page, std::move(marker));
+}
 
 void SimMmu::child_close(int child) {
   OneStep lock(mutex_);

@@ -20,8 +20,9 @@
 //  3. A run that is stopped half-way tells how far it came.
 //  4. Registration is not refused while a change is under way.
 //  5. The kernel gives pending faults before layout messages.
-// What it adds: frames that are holes contain kTrash, so that stale reads show; `interfere` makes move calls
-// answer kChanging, stop early or refuse to release at random.
+//  6. Registration that is refused (no memory for one more mapping) may have been done for a part.
+// What it adds: frames that are holes contain kTrash, so that stale reads show; `interfere` makes calls fail
+// in every way in which the kernel can say no, at random or once at a chosen place.
 //
 // Faults go to a FaultHandler in the faulting thread (the signal path), or become messages and the thread
 // sleeps until it is woken (the thread path) when there is none.
@@ -63,11 +64,18 @@ struct SimOptions {
   bool late_forks = false;
 };
 
-// One in so many calls; 0: never.
+// One in so many calls; 0: never. What these count is a chance.
 struct SimInterference {
-  std::uint32_t changing = 0;    // answers kChanging without a reason
-  std::uint32_t shorten = 0;     // does a part of a run
-  std::uint32_t keep_frame = 0;  // does not release a frame
+  std::uint32_t changing = 0;         // answers kChanging without a reason
+  std::uint32_t shorten = 0;          // does a part of a run
+  std::uint32_t keep_frame = 0;       // does not release a frame
+  std::uint32_t no_memory = 0;        // moves, copies, fills, poison, and those of a child: ENOMEM
+  std::uint32_t busy = 0;             // a move: EBUSY, somebody else has a hold of the page for a moment
+  std::uint32_t populate = 0;         // a frame to capture into holds zeros, as after mlockall(): EEXIST
+  std::uint32_t refuse_register = 0;  // a part may be registered all the same
+  std::uint32_t keep_registered = 0;  // unregistering does nothing
+  // Instead of at random: only at this chance, from 1 on, and those after it, `times` in all.
+  std::uint64_t only_at = 0, times = 1;
 };
 
 // A layout change under way; 0: it was done at once (nothing there is registered).
@@ -128,6 +136,9 @@ class SimMmu final : public Mmu {
 
   // --- knobs and views for tests
   void interfere(const SimInterference& how, std::uint64_t seed);
+  // Since then, and registrations that were refused.
+  std::uint64_t chances();
+  std::uint64_t refused_registrations();
   // The machine takes the page if MADV_FREE allows it, wherever it is.
   bool take_lazy(PageIndex page);
   bool take_lazy_frame(FrameId frame);
@@ -172,6 +183,8 @@ class SimMmu final : public Mmu {
   };
 
   bool refuses() REQUIRES(mutex_);
+  void populate_some(FrameId first, std::uint32_t frames) REQUIRES(mutex_);
+  MoveStatus fill_child(int child, PageIndex page, SimPage value) EXCLUDES(mutex_);
   void lose_patience() REQUIRES(mutex_);
   std::uint32_t shortened(std::uint32_t pages) REQUIRES(mutex_);
   bool one_in(std::uint32_t n) REQUIRES(mutex_);
@@ -206,6 +219,8 @@ class SimMmu final : public Mmu {
   std::list<Waiter> waiters_ GUARDED_BY(mutex_);
   SimInterference interference_ GUARDED_BY(mutex_);
   std::uint64_t random_ GUARDED_BY(mutex_) = 1;
+  std::uint64_t chances_ GUARDED_BY(mutex_) = 0;
+  std::uint64_t refused_registrations_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace coldpress::os
