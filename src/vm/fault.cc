@@ -251,8 +251,13 @@ Space::Outcome Space::poison(PageIndex page, Loaded why) {
       break;
     case MoveStatus::kChanging:
       return Outcome::kChanging;
+    case MoveStatus::kNoMemory:
+      return Outcome::kNoMemory;
+    case MoveStatus::kHole:
+    case MoveStatus::kGone:
+      return Outcome::kGone;  // no mapping: as in outcome_of()
     default:
-      return Outcome::kNoMemory;  // never let the thread go on without the marker
+      COLDPRESS_CHECK(!"a lost page can not be marked, and without the mark it would read zero");
   }
   mmu_->wake({page, page + 1});
   return Outcome::kDone;

@@ -70,14 +70,16 @@ void Space::fork(int child, Worker& worker) {
 }
 
 os::MoveStatus Space::fill_child(int child, PageWord word, PageIndex page, Worker& worker) {
-  if (word.is_poisoned()) return mmu_->child_poison(child, page);
-  if (!word.is_out()) {
+  bool lost = word.is_poisoned();
+  if (word.is_out()) {
+    lost = read_content(word, worker) != Loaded::kGood;
+  } else if (!lost) {
     codec::fill_page(worker.page, 0);
-  } else if (read_content(word, worker) != Loaded::kGood) {
-    return mmu_->child_poison(child, page);
   }
   for (;;) {
-    os::MoveStatus status = mmu_->child_copy(child, page, worker.page);
+    // A lost page that was not marked as such would read zero.
+    os::MoveStatus status =
+        lost ? mmu_->child_poison(child, page) : mmu_->child_copy(child, page, worker.page);
     if (status == os::MoveStatus::kChanging) {
       // It rebuilds its engine's memory, and waits until somebody hears of it.
       mmu_->child_skip_message(child);

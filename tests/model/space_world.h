@@ -189,8 +189,8 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   Reference reference_;
   std::vector<Change> changes_;
   std::vector<PageIndex> pinned_;
-  bool lazy_frames_taken_ = false;
-  std::uint64_t clones_ = 0;  // that were made
+  bool frames_differ_ = false;  // from what the engine knows: taken by the machine, or populated
+  std::uint64_t clones_ = 0;    // that were made
   std::uint64_t next_number_ = 1;
 };
 

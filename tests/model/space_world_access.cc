@@ -68,13 +68,15 @@ bool World::damage_fits(PageRange range, bool shown) {
   return shown ? perhaps : !surely;
 }
 
-// kLater is an answer too: changes may be under way, and their messages held back.
+// kLater is an answer too: changes may be under way. What the machine has refused is tried again.
 void World::adopt(PageRange range) {
   bool calm = !sim_.changing();
+  std::uint64_t refused = sim_.refused_registrations();
   vm::Space::Adopted adopted = space_.adopt(range, worker_);
+  space_.handle_pending(worker_);
+  if (sim_.refused_registrations() != refused) return adopt(range);
   if (adopted == vm::Space::Adopted::kRefused) fail("a mapped range was refused");
   if (calm && adopted != vm::Space::Adopted::kYes) fail("a range was not adopted, without a reason");
-  space_.handle_pending(worker_);
 }
 
 void World::map_range(PageRange range, bool adopt) {

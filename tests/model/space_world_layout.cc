@@ -151,7 +151,7 @@ void World::take_lazy_some() {
     if (random_.one_in(3)) sim_.take_lazy(kBase + i);
   }
   for (std::uint32_t i = 0; i < sim_.frame_count(); ++i) {
-    if (random_.one_in(3) && sim_.take_lazy_frame({i})) lazy_frames_taken_ = true;
+    if (random_.one_in(3) && sim_.take_lazy_frame({i})) frames_differ_ = true;
   }
 }
 
@@ -260,11 +260,16 @@ void World::check_child(Change& change) {
 
 void World::change_interference() {
   os::SimInterference how;
-  if (random_.one_in(2)) how.changing = 2 + static_cast<std::uint32_t>(random_.below(20));
-  if (random_.one_in(2)) how.shorten = 2 + static_cast<std::uint32_t>(random_.below(5));
-  if (random_.one_in(2)) how.keep_frame = 2 + static_cast<std::uint32_t>(random_.below(10));
-  note("interference " + std::to_string(how.changing) + " " + std::to_string(how.shorten) + " " +
-       std::to_string(how.keep_frame));
+  auto one_in = [&](std::uint64_t most) { return 2 + static_cast<std::uint32_t>(random_.below(most)); };
+  if (random_.one_in(2)) how.changing = one_in(20);
+  if (random_.one_in(2)) how.shorten = one_in(5);
+  if (random_.one_in(2)) how.keep_frame = one_in(10);
+  if (random_.one_in(3)) how.no_memory = one_in(20);
+  if (random_.one_in(3)) how.busy = one_in(20);
+  if (random_.one_in(3)) how.refuse_register = one_in(5);
+  if (random_.one_in(3)) how.keep_registered = one_in(5);
+  frames_differ_ = frames_differ_ || how.populate != 0;
+  note("interference");
   sim_.interfere(how, random_.next());
 }
 

@@ -1,0 +1,119 @@
+// Every call of the machine that can fail is made to fail, at every step: a fixed series of operations is run
+// again and again; in each run one call fails, the next one each time, or the next few in a row.
+//
+// What every page reads is compared with the reference, nothing may be left over at the end, and nothing may
+// hang. The same at random, beside everything else: model.space; with other threads: sched.failures.
+//   COLDPRESS_MODEL_RUNS=N  as many series, from COLDPRESS_MODEL_SEED=N on
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <iostream>
+
+#include "model_main.h"
+#include "space_world.h"
+
+namespace coldpress::testing {
+namespace {
+
+using os::SimInterference;
+
+struct Failure {
+  const char* name;
+  std::uint32_t SimInterference::*odds;
+};
+constexpr Failure kFailures[] = {
+    {"changing", &SimInterference::changing},
+    {"shorten", &SimInterference::shorten},
+    {"keep_frame", &SimInterference::keep_frame},
+    {"no_memory", &SimInterference::no_memory},
+    {"busy", &SimInterference::busy},
+    {"refuse_register", &SimInterference::refuse_register},
+    {"keep_registered", &SimInterference::keep_registered},
+};
+
+// All operations but those that bring failures of their own.
+std::uint64_t run_series(std::uint64_t seed, const SimInterference& interference) {
+  WorldOptions options{.seed = seed, .limit_pages = 450, .frame_count = 128, .interference = interference};
+  options.pages = 250;
+  options.device_bytes = std::uint64_t{2} << 20;
+  options.counted = seed % 3 == 0;
+  options.trace = std::getenv("COLDPRESS_MODEL_TRACE") != nullptr;
+  World world(options);
+  Random random(seed);
+  std::vector<World::Operation> chosen;
+  for (const World::Operation& operation : World::operations()) {
+    std::string name = operation.name;
+    if (name == "interference" || name == "device" || name == "storm") continue;
+    bool often = name == "page_out" || name == "corrupt" || name == "fork" || name == "read";
+    chosen.insert(chosen.end(), often ? 3 : 1, operation);
+  }
+  for (int i = 0; i < 4; ++i) world.map_some();
+  for (int step = 0; step < 60 && !world.broken(); ++step) {
+    (world.*chosen[random.below(chosen.size())].run)();
+  }
+  world.finish_changes();
+  world.check_structure();
+  world.verify_everything();
+  if (!world.broken()) world.close();
+  if (::testing::Test::HasFailure()) std::cerr << "last operations:\n" << world.last_operations();
+  return world.sim().chances();
+}
+
+std::uint64_t setting(const char* name, std::uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+class SpaceFailures : public ::testing::TestWithParam<Failure> {};
+
+TEST_P(SpaceFailures, OneAfterTheOther) {
+  std::uint64_t first = setting("COLDPRESS_MODEL_SEED", 1), runs = setting("COLDPRESS_MODEL_RUNS", 1);
+  std::uint64_t steps = 0;
+  for (std::uint64_t seed = first; seed < first + runs; ++seed) {
+    for (std::uint64_t times : {1, 3}) {
+      std::uint64_t at = 1;
+      for (std::uint64_t chances = 1; at <= chances; ++at, ++steps) {
+        SimInterference interference{.only_at = at, .times = times};
+        interference.*GetParam().odds = 1;
+        running_now() = "COLDPRESS_MODEL_SEED=" + std::to_string(seed) + ", call " + std::to_string(at) +
+                        ", " + std::to_string(times) + " in a row";
+        SCOPED_TRACE(running_now());
+        chances = run_series(seed, interference);
+        if (HasFailure()) return;
+      }
+    }
+  }
+  std::cout << steps << " runs\n";
+}
+
+// Damaged before the fork, and known to be or not: the child must not read zeros.
+TEST(SpaceFailuresOfForks, AChildHearsOfLostPagesWhateverFails) {
+  for (std::uint32_t SimInterference::*odds : {&SimInterference::no_memory, &SimInterference::changing}) {
+    for (bool known : {false, true}) {
+      World world({.seed = 1});
+      PageRange range{World::kBase, World::kBase + 4};
+      world.map_range(range, true);
+      for (std::uint64_t i = 0; i < range.pages(); ++i) {
+        world.write_page(range.begin + i, make_content(ContentKind::kCompressible, i + 1));
+      }
+      world.space().page_out(range, world.worker());
+      ASSERT_TRUE(world.corrupt_one(range.begin + 1));
+      if (known) world.check_page(range.begin + 1);
+      for (std::uint64_t at = 1; at <= range.pages() + 1; ++at) {
+        SimInterference interference{.only_at = at, .times = 2};
+        interference.*odds = 1;
+        world.sim().interfere(interference, 1);
+        world.fork_some();
+        world.finish_changes();
+        ASSERT_FALSE(world.broken());
+      }
+      world.close();
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, SpaceFailures, ::testing::ValuesIn(kFailures),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace coldpress::testing
