@@ -143,8 +143,9 @@ MoveStatus Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupI
   if (result.moved == 0 && result.status == MoveStatus::kMismatch && pages > 1) {
     result = mmu_->capture(first, frame, 1);  // the run crosses mappings
   }
-  if (result.status == MoveStatus::kExists) {
-    // Somebody populated the engine's frames (mlockall): empty those that this group has not used yet.
+  if (result.moved == 0 && result.status == MoveStatus::kExists) {
+    // Somebody populated the engine's frames (mlockall): empty those that this group has not used yet. (After
+    // a part was moved these would be among them; the next run asks again.)
     mmu_->release(group.first(), ~0u << filled);
     result = mmu_->capture(first, frame, pages);
   }

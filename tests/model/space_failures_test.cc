@@ -27,6 +27,7 @@ constexpr Failure kFailures[] = {
     {"keep_frame", &SimInterference::keep_frame},
     {"no_memory", &SimInterference::no_memory},
     {"busy", &SimInterference::busy},
+    {"populate", &SimInterference::populate},
     {"refuse_register", &SimInterference::refuse_register},
     {"keep_registered", &SimInterference::keep_registered},
 };

@@ -266,6 +266,7 @@ void World::change_interference() {
   if (random_.one_in(2)) how.keep_frame = one_in(10);
   if (random_.one_in(3)) how.no_memory = one_in(20);
   if (random_.one_in(3)) how.busy = one_in(20);
+  if (random_.one_in(3)) how.populate = one_in(20);
   if (random_.one_in(3)) how.refuse_register = one_in(5);
   if (random_.one_in(3)) how.keep_registered = one_in(5);
   frames_differ_ = frames_differ_ || how.populate != 0;
