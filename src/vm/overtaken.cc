@@ -6,8 +6,9 @@ namespace coldpress::vm {
 
 bool Overtaken::init(MemorySource& source, std::size_t max_words) {
   count_ = arrival_count_ = word_count_ = 0;
-  return records_.init(source, kMaxRecords) && arrivals_.init(source, kMaxRecords) &&
-         words_.init(source, max_words);
+  // The first step of each at once, as in RegionMap::init().
+  return records_.init(source, kMaxRecords) && records_.grow_to(1) && arrivals_.init(source, kMaxRecords) &&
+         arrivals_.grow_to(1) && words_.init(source, max_words) && words_.grow_to(1);
 }
 
 bool Overtaken::add(PageRange range, bool may_move) {

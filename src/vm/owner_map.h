@@ -19,7 +19,7 @@ class OwnerMap {
   };
 
   [[nodiscard]] bool init(MemorySource& source, std::size_t max_parts) {
-    return parts_.init(source, max_parts);
+    return parts_.init(source, max_parts) && parts_.grow_to(1);  // as RegionMap::init()
   }
 
   bool empty() const { return count_ == 0; }

@@ -6,7 +6,8 @@ namespace coldpress::vm {
 
 bool RegionMap::init(MemorySource& source, std::size_t max_regions) {
   count_ = 0;
-  return ranges_.init(source, max_regions);
+  // The first step at once: what a layout message says can not be refused later for want of memory.
+  return ranges_.init(source, max_regions) && ranges_.grow_to(1);
 }
 
 std::size_t RegionMap::lower_bound(PageIndex page) const {

@@ -5,7 +5,10 @@
 // hang. The same at random, beside everything else: model.space; with other threads: sched.failures.
 //   COLDPRESS_MODEL_RUNS=N  as many series, from COLDPRESS_MODEL_SEED=N on
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <iostream>
 
@@ -33,8 +36,13 @@ constexpr Failure kFailures[] = {
 };
 
 // All operations but those that bring failures of their own.
-std::uint64_t run_series(std::uint64_t seed, const SimInterference& interference) {
-  WorldOptions options{.seed = seed, .limit_pages = 450, .frame_count = 128, .interference = interference};
+struct Chances {
+  std::uint64_t of_machine, of_memory;
+};
+Chances run_series(std::uint64_t seed, WorldOptions options) {
+  options.seed = seed;
+  options.limit_pages = 450;
+  options.frame_count = 128;
   options.pages = 250;
   options.device_bytes = std::uint64_t{2} << 20;
   options.counted = seed % 3 == 0;
@@ -57,7 +65,7 @@ std::uint64_t run_series(std::uint64_t seed, const SimInterference& interference
   world.verify_everything();
   if (!world.broken()) world.close();
   if (::testing::Test::HasFailure()) std::cerr << "last operations:\n" << world.last_operations();
-  return world.sim().chances();
+  return {world.sim().chances(), world.memory().commits()};
 }
 
 std::uint64_t setting(const char* name, std::uint64_t otherwise) {
@@ -79,12 +87,41 @@ TEST_P(SpaceFailures, OneAfterTheOther) {
         running_now() = "COLDPRESS_MODEL_SEED=" + std::to_string(seed) + ", call " + std::to_string(at) +
                         ", " + std::to_string(times) + " in a row";
         SCOPED_TRACE(running_now());
-        chances = run_series(seed, interference);
+        chances = run_series(seed, {.interference = interference}).of_machine;
         if (HasFailure()) return;
       }
     }
   }
   std::cout << steps << " runs\n";
+}
+
+// What can not be noted stops the process (COLDPRESS_CHECK); everything else goes on without. In a process of
+// its own, because of that.
+TEST(SpaceFailuresOfTables, MemoryForTablesRunsOut) {
+  std::uint64_t first = setting("COLDPRESS_MODEL_SEED", 1), runs = setting("COLDPRESS_MODEL_RUNS", 4);
+  std::uint64_t steps = 0, stopped = 0;
+  for (std::uint64_t seed = first; seed < first + runs; ++seed) {
+    std::uint64_t chances = run_series(seed, {}).of_memory;
+    for (std::uint64_t at = 1; at <= chances; ++at, ++steps) {
+      for (std::uint64_t times : {1, 3}) {
+        running_now() = "COLDPRESS_MODEL_SEED=" + std::to_string(seed) + ", commit " + std::to_string(at) +
+                        ", " + std::to_string(times) + " in a row";
+        SCOPED_TRACE(running_now());
+        pid_t child = fork();
+        if (child == 0) {
+          alarm(60);
+          run_series(seed, {.fail_commit_at = at, .fail_commit_times = times});
+          _exit(HasFailure() ? 1 : 0);
+        }
+        int status = 0;
+        ASSERT_EQ(waitpid(child, &status, 0), child);
+        bool was_stopped = WIFSIGNALED(status) && (WTERMSIG(status) == SIGILL || WTERMSIG(status) == SIGTRAP);
+        stopped += was_stopped ? 1 : 0;
+        ASSERT_TRUE(was_stopped || status == 0);
+      }
+    }
+  }
+  std::cout << steps << " calls; the process was stopped " << stopped << " times\n";
 }
 
 // Damaged before the fork, and known to be or not: the child must not read zeros.

@@ -33,6 +33,7 @@ World::World(const WorldOptions& options)
     add_device(0);
     add_device(1);
   }
+  memory_.fail_commits(options.fail_commit_at, options.fail_commit_times);
 }
 
 void World::add_device(std::size_t number) {

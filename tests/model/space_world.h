@@ -38,6 +38,8 @@ struct WorldOptions {
   // As in the library: ranges are managed from the start, and what is in memory is counted by the engine, for
   // memory groups.
   bool counted = false;
+  // Of the engine's memory, after it has begun: HeapMemory::fail_commits().
+  std::size_t fail_commit_at = 0, fail_commit_times = 1;
   bool trace = false;
 };
 
@@ -80,7 +82,6 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   void change_limit();
   void write_back_some();
   void swap_off_some();
-  void change_device();
   void group_some();
   // --- operations (space_world_layout.cc)
   void unmap_some();
@@ -92,6 +93,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   void fork_some();
   void storm();
   void change_interference();
+  void change_device();
   void step_some();
 
   // Of a device, to its end, in as many slices of time as it takes. It waits for room for a second.
@@ -125,6 +127,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   void map_range_unwritten();
   bool corrupt_one(PageIndex page);
   void refresh_usage();
+  HeapMemory& memory() { return memory_; }
   os::SimDevice& device(std::size_t number) { return devices_[number]; }
   std::uint64_t clones() const { return clones_; }
   // How often the engine may ask whether to go on, before it hears no.

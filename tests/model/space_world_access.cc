@@ -71,10 +71,10 @@ bool World::damage_fits(PageRange range, bool shown) {
 // kLater is an answer too: changes may be under way. What the machine has refused is tried again.
 void World::adopt(PageRange range) {
   bool calm = !sim_.changing();
-  std::uint64_t refused = sim_.refused_registrations();
+  std::uint64_t refused = sim_.refused_registrations() + memory_.failed_commits();
   vm::Space::Adopted adopted = space_.adopt(range, worker_);
   space_.handle_pending(worker_);
-  if (sim_.refused_registrations() != refused) return adopt(range);
+  if (sim_.refused_registrations() + memory_.failed_commits() != refused) return adopt(range);
   if (adopted == vm::Space::Adopted::kRefused) fail("a mapped range was refused");
   if (calm && adopted != vm::Space::Adopted::kYes) fail("a range was not adopted, without a reason");
 }
@@ -277,7 +277,9 @@ void World::group_some() {
   if (groups_.empty()) {
     for (int i = 0; i < 3; ++i) {
       groups_.push_back(accounts.open(i == 1 ? groups_[0] : memgroup::kProcess, {}));
-      if (groups_.back() == memgroup::kProcess) return fail("no account");
+      if (groups_.back() != memgroup::kProcess) continue;
+      if (memory_.failed_commits() == 0) return fail("no account");
+      return groups_.pop_back();
     }
   }
   memgroup::AccountId id = groups_[random_.below(groups_.size())];
@@ -303,7 +305,7 @@ void World::group_some() {
     default:
       if (range.empty()) break;
       note("give " + text_of(range) + " to group " + std::to_string(id));
-      if (!space_.give_to(range, id)) fail("a range could not be given");
+      if (!space_.give_to(range, id) && memory_.failed_commits() == 0) fail("a range could not be given");
   }
   space_.handle_pending(worker_);
 }
@@ -386,15 +388,6 @@ void World::swap_off_some() {
     devices_[number].scribble(0, devices_[number].bytes());
     add_device(number);
   }
-}
-
-// Only what loses nothing: lost bytes have a test of their own.
-void World::change_device() {
-  os::SimDevice::Faults faults;
-  if (random_.one_in(2)) faults.write_error = 1 + static_cast<std::uint32_t>(random_.below(4));
-  if (random_.one_in(4)) faults.no_space = 1 + static_cast<std::uint32_t>(random_.below(4));
-  if (random_.one_in(2)) faults.late = 1 + static_cast<std::uint32_t>(random_.below(3));
-  devices_[random_.below(2)].set_faults(faults);
 }
 
 }  // namespace coldpress::testing

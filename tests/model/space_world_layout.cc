@@ -274,4 +274,13 @@ void World::change_interference() {
   sim_.interfere(how, random_.next());
 }
 
+// Only what loses nothing: lost bytes have a test of their own.
+void World::change_device() {
+  os::SimDevice::Faults faults;
+  if (random_.one_in(2)) faults.write_error = 1 + static_cast<std::uint32_t>(random_.below(4));
+  if (random_.one_in(4)) faults.no_space = 1 + static_cast<std::uint32_t>(random_.below(4));
+  if (random_.one_in(2)) faults.late = 1 + static_cast<std::uint32_t>(random_.below(3));
+  devices_[random_.below(2)].set_faults(faults);
+}
+
 }  // namespace coldpress::testing

@@ -37,6 +37,11 @@ class HeapMemory final : public MemorySource {
   }
   bool commit(void* start, std::size_t bytes) override {
     std::lock_guard lock(mutex_);
+    ++commits_;
+    if (fail_at_ != 0 && fail_at_ <= commits_ && commits_ - fail_at_ < fail_times_) {
+      ++failed_;
+      return false;
+    }
     if (bytes > commit_limit_ || committed_ > commit_limit_ - bytes) return false;
     if (mprotect(start, bytes_to_pages(bytes) * kPageBytes, PROT_READ | PROT_WRITE) != 0) return false;
     committed_ += bytes;
@@ -53,6 +58,21 @@ class HeapMemory final : public MemorySource {
     std::lock_guard lock(mutex_);
     commit_limit_ = bytes;
   }
+  // The at-th commit() from now on is refused, and those after it, `times` in all; 0: none.
+  void fail_commits(std::size_t at, std::size_t times) {
+    std::lock_guard lock(mutex_);
+    fail_at_ = at;
+    fail_times_ = times;
+    commits_ = 0;
+  }
+  std::size_t commits() const {  // since then
+    std::lock_guard lock(mutex_);
+    return commits_;
+  }
+  std::size_t failed_commits() const {
+    std::lock_guard lock(mutex_);
+    return failed_;
+  }
   // Sums of all calls, in bytes.
   std::size_t committed() const {
     std::lock_guard lock(mutex_);
@@ -67,6 +87,7 @@ class HeapMemory final : public MemorySource {
   mutable std::mutex mutex_;
   std::vector<std::pair<void*, std::size_t>> reservations_;
   std::size_t commit_limit_ = SIZE_MAX;
+  std::size_t fail_at_ = 0, fail_times_ = 0, commits_ = 0, failed_ = 0;
   std::size_t committed_ = 0;
   std::size_t discarded_ = 0;
 };
