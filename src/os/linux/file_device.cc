@@ -16,6 +16,7 @@ namespace {
 
 constexpr char kHeader[] = "coldpress swap 1\n";
 constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::uint64_t kNobody = ~std::uint64_t{0};  // waits for this completion
 
 Error can_not(const char* what, const char* path, long answer) {
   Text text;
@@ -145,7 +146,7 @@ Status FileDevice::open_unlinked(int directory, std::uint64_t bytes) {
 }
 
 void FileDevice::close() {
-  if (ring_state_ == Ring::kReady) io_uring_queue_exit(&ring_);
+  if (ring_state_ == Ring::kReady || ring_state_ == Ring::kLeaving) io_uring_queue_exit(&ring_);
   ring_state_ = Ring::kNotYet;
   if (fd_ >= 0) sys_close(fd_);
   fd_ = -1;
@@ -223,12 +224,20 @@ void FileDevice::submit_write(std::uint64_t offset, const std::byte* from, std::
     ++in_ring_;
     return;
   }
-  // The ring does not take it (any more): from now on without.
+  // The ring does not take it (any more): from now on without. What stays in its queue must not be written
+  // with a later one: the buffer may have another content then.
+  io_uring_prep_nop(entry);
+  io_uring_sqe_set_data64(entry, kNobody);
   finished(tag, write_now(writes_[tag]));
-  if (in_ring_ == 0) {
-    io_uring_queue_exit(&ring_);
-    ring_state_ = Ring::kRefused;
-  }
+  ring_state_ = Ring::kLeaving;
+  leave_ring();
+}
+
+// Once it has ended what it took.
+void FileDevice::leave_ring() {
+  if (ring_state_ != Ring::kLeaving || in_ring_ > 0) return;
+  io_uring_queue_exit(&ring_);
+  ring_state_ = Ring::kRefused;
 }
 
 void FileDevice::finished(std::uint32_t tag, IoStatus status) { early_[early_count_++] = {tag, status}; }
@@ -265,11 +274,15 @@ std::size_t FileDevice::reap(std::span<Completion> completions, std::int64_t wai
       __kernel_timespec timeout{wait_ns / kSecond, wait_ns % kSecond};
       if (io_uring_wait_cqe_timeout(&ring_, &entry, &timeout) != 0) break;  // time is up
     }
-    auto tag = static_cast<std::uint32_t>(io_uring_cqe_get_data64(entry));
-    completions[count++] = {tag, ended(tag, entry->res)};
+    std::uint64_t data = io_uring_cqe_get_data64(entry);
+    int result = entry->res;
     io_uring_cqe_seen(&ring_, entry);
+    if (data == kNobody) continue;
+    auto tag = static_cast<std::uint32_t>(data);
+    completions[count++] = {tag, ended(tag, result)};
     --in_ring_;
   }
+  leave_ring();
   return count;
 }
 

@@ -49,10 +49,11 @@ class FileDevice final : public BlockDevice {
     const std::byte* from;
     std::size_t count;
   };
-  enum class Ring : std::uint8_t { kNotYet, kReady, kRefused };
+  enum class Ring : std::uint8_t { kNotYet, kReady, kLeaving, kRefused };
 
   long prepare(std::uint64_t bytes, std::uint64_t has, const char** problem);
   bool have_ring();
+  void leave_ring();
   void finished(std::uint32_t tag, IoStatus status);
   IoStatus write_now(const Write& write) const;
   IoStatus ended(std::uint32_t tag, int result) const;
