@@ -20,6 +20,7 @@
 #include "base/memory_source.h"
 #include "memgroup/pressure.h"
 #include "sync/atomic.h"
+#include "sync/explore.h"
 #include "sync/mutex.h"
 
 namespace coldpress::memgroup {
@@ -82,7 +83,13 @@ struct Account {
 
 class Accounts {
  public:
-  [[nodiscard]] bool init(MemorySource& source) { return table_.init(source, kMaxAccounts); }
+  [[nodiscard]] bool init(MemorySource& source) {
+    if (!table_.init(source, kMaxAccounts)) return false;
+    sync::name_each(table_.data(), kMaxAccounts, "account");
+    sync::name_object(end_, "account end");
+    sync::name_object(mutex_, "accounts");
+    return true;
+  }
 
   // A new account below `parent`. kProcess: there are too many, or no memory.
   AccountId open(AccountId parent, const Limits& limits);

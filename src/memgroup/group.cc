@@ -2,10 +2,16 @@
 
 #include <algorithm>
 
+#include "sync/explore.h"
+
 namespace coldpress::memgroup {
 
 void Group::init(std::uint64_t limit_pages, Stats* stats) {
   stats_ = stats;
+  sync::name_object(usage_, "usage");
+  sync::name_object(limit_, "limit");
+  sync::name_object(high_, "high");
+  sync::name_object(low_, "low");
   set_limit(limit_pages);
 }
 

@@ -25,6 +25,10 @@ class OperationGate {
     if (sync::is_mutant(sync::Mutant::kCountersSwapped)) std::swap(first, last);
     finished_ = static_cast<sync::Atomic<std::uint64_t>*>(first);
     started_ = static_cast<sync::Atomic<std::uint64_t>*>(last);
+    sync::name_object(*finished_, "finished");
+    sync::name_object(*started_, "started");
+    sync::name_object(closed_, "gate closed");
+    sync::name_object(changed_, "gate changed");
   }
 
   // Starts an operation unless the gate is closed.

@@ -16,6 +16,13 @@ constexpr int kReadTries = 3;
 
 bool DeviceStore::init(MemorySource& source, std::size_t max_records) {
   source_ = &source;
+  sync::name_object(writer_, "device writer");
+  sync::name_object(mutex_, "devices");
+  sync::name_object(whole_mutex_, "whole segment");
+  sync::name_object(writable_areas_, "writable areas");
+  sync::name_object(full_, "devices full");
+  sync::name_object(under_way_bytes_, "bytes under way");
+  sync::name_object(leaving_bytes_, "bytes leaving");
   sync::MutexLock lock(mutex_);
   return segments_.init(source, kMaxSegments) && records_.init(source, max_records);
 }

@@ -3,6 +3,8 @@
 #include <bit>
 #include <new>
 
+#include "sync/explore.h"
+
 namespace coldpress::swap {
 
 bool FramePool::init(MemorySource& source, std::uint32_t frame_count) {
@@ -12,6 +14,9 @@ bool FramePool::init(MemorySource& source, std::uint32_t frame_count) {
       !groups_.grow_to(group_count_ + 1) || !owners_.grow_to(frame_count)) {
     return false;
   }
+  sync::name_object(mutex_, "frames");
+  sync::name_each(groups_.data(), group_count_ + 1, "frame group");
+  sync::name_each(owners_.data(), frame_count, "owner of frame");
   sync::MutexLock lock(mutex_);
   holes_ = resting_ = spent_list_ = {};
   for (std::uint32_t id = 1; id <= group_count_; ++id) {

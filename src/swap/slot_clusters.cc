@@ -9,7 +9,12 @@ namespace coldpress::swap {
 
 bool SlotClusters::init(MemorySource& source, std::size_t capacity) {
   std::size_t clusters = (capacity + kSlots - 1) / kSlots;
-  return free_.init(source, clusters) && marked_.init(source, (clusters + 63) / 64);
+  std::size_t marks = (clusters + 63) / 64;
+  if (!free_.init(source, clusters) || !marked_.init(source, marks)) return false;
+  sync::name_each(free_.data(), clusters, "free slots");
+  sync::name_each(marked_.data(), marks, "marked clusters");
+  sync::name_object(count_, "cluster count");
+  return true;
 }
 
 bool SlotClusters::add(std::uint64_t free) {

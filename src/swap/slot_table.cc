@@ -35,7 +35,10 @@ inline bool is_life_of(Entry entry, std::uint64_t value) {
 }  // namespace
 
 bool SlotTable::init(MemorySource& source, std::size_t capacity) {
-  return words_.init(source, capacity) && clusters_.init(source, capacity);
+  if (!words_.init(source, capacity) || !clusters_.init(source, capacity)) return false;
+  sync::name_each(words_.data(), capacity, "slot");
+  sync::name_object(growth_, "growth of slots");
+  return true;
 }
 
 std::uint32_t SlotTable::end() const {

@@ -5,11 +5,15 @@
 //
 // Mutants: mistakes that were made elsewhere (docs/races.md names where), each in one place here, off. The
 // sched tests turn one on at a time, and the scenario that is to find it must.
+//
+// Names: name_object(layout_, "layout") is what traces call it from then on.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #ifdef COLDPRESS_SCHED
+#include "sync/sched/names.h"
 #include "sync/sched/scheduler.h"
 #endif
 
@@ -89,6 +93,16 @@ inline void mark(const char* name) { sched::scheduler().mark(name); }
 inline void let_others_run(const sched::Where& where = sched::Where::current()) {
   sched::scheduler().point(sched::Op::kMark, nullptr, where);
 }
+template <typename T>
+void name_object(const T& object, const char* name) {
+  if (sched::names().wanted()) sched::names().add({&object, sizeof(T), sizeof(T), 1, name, 0});
+}
+// `count` objects, the first of which has this number; `stride` bytes apart, when they are parts of others.
+template <typename T>
+void name_each(const T* first, std::size_t count, const char* name, std::uint64_t number = 0,
+               std::size_t stride = sizeof(T)) {
+  if (sched::names().wanted()) sched::names().add({first, sizeof(T), stride, count, name, number});
+}
 // Between begin() and end() no other task runs: for simulated machines.
 struct Together {
   void begin() { sched::scheduler().hold(); }
@@ -99,6 +113,10 @@ constexpr bool is_variant(Variant) { return false; }
 constexpr bool is_mutant(Mutant) { return false; }
 constexpr void mark(const char*) {}
 constexpr void let_others_run() {}
+template <typename T>
+constexpr void name_object(const T&, const char*) {}
+template <typename T>
+constexpr void name_each(const T*, std::size_t, const char*, std::uint64_t = 0, std::size_t = 0) {}
 struct Together {
   void begin() {}
   void end() {}

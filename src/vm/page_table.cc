@@ -1,5 +1,7 @@
 #include "vm/page_table.h"
 
+#include "sync/explore.h"
+
 namespace coldpress::vm {
 
 bool PageTable::init(MemorySource& source, std::size_t max_leaves) {
@@ -13,12 +15,15 @@ PageTable::Word* PageTable::ensure(PageIndex page) {
   Link& middle_link = root_[root_index(page)];
   if (middle_link.load(sync::kRelaxed) == 0) {
     if (!middles_.grow_to(middle_end_ + 1)) return nullptr;
+    sync::name_object(middle_link, "root link");
     // Release: a lock-free find() that sees the link sees the zeroed node.
     middle_link.store(++middle_end_, sync::kRelease);
   }
   Link& leaf_link = middles_[middle_link.load(sync::kRelaxed) - 1].leaves[middle_index(page)];
   if (leaf_link.load(sync::kRelaxed) == 0) {
     if (!leaves_.grow_to(leaf_end_ + 1)) return nullptr;
+    sync::name_object(leaf_link, "leaf link");
+    sync::name_each(leaves_[leaf_end_].words, kLeafPages, "page", page.value / kLeafPages * kLeafPages);
     leaf_link.store(++leaf_end_, sync::kRelease);
   }
   return &leaves_[leaf_link.load(sync::kRelaxed) - 1].words[page.value % kLeafPages];

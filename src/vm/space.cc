@@ -1,5 +1,7 @@
 #include "vm/space.h"
 
+#include "sync/explore.h"
+
 namespace coldpress::vm {
 
 using memgroup::add_to;
@@ -11,6 +13,19 @@ bool Space::init(MemorySource& source, os::Mmu& mmu, memgroup::Group& group, con
   max_pool_percent_.store(options.max_pool_percent);
   accept_threshold_percent_.store(options.accept_threshold_percent);
   counted_ = options.counted;
+  sync::name_object(layout_, "layout");
+  sync::name_object(scan_mutex_, "scan");
+  sync::name_object(uncounted_, "uncounted");
+  sync::name_object(pool_full_, "pool full");
+  sync::name_object(swap_offered_, "swap offered");
+  sync::name_object(writing_, "writing");
+  sync::name_object(device_stuck_, "device stuck");
+  sync::name_object(captures_, "captures");
+  sync::name_object(paused_, "paused");
+  sync::name_object(shrinker_, "shrinker");
+  sync::name_object(hopeless_, "hopeless");
+  sync::name_object(readahead_, "readahead");
+  sync::name_object(turns_, "turns");
   constexpr std::size_t kMaxRegions = 1 << 17;
   sync::MutexLock lock(layout_);
   return table_.init(source, options.max_leaves) && regions_.init(source, kMaxRegions) &&

@@ -12,7 +12,13 @@ bool ZsPool::init(MemorySource& source, std::uint64_t max_bytes) {
   std::uint64_t max_pages = bytes_to_pages(max_bytes);
   if (!area_.init(source, max_pages << kPageShift)) return false;
   source.label(area_.data(), max_pages << kPageShift, "coldpress-pool");
-  return zspages_.init(source, max_pages + 2) && handles_.init(source, max_pages * 8 + 2);
+  if (!zspages_.init(source, max_pages + 2) || !handles_.init(source, max_pages * 8 + 2)) return false;
+  sync::name_each(handles_.data(), handles_.capacity(), "handle");
+  sync::name_each(&classes_[0].mutex, kSizes, "size class", 0, sizeof(Class));
+  sync::name_object(runs_mutex_, "zspages");
+  sync::name_object(handles_mutex_, "handles");
+  sync::name_object(compaction_mutex_, "compaction");
+  return true;
 }
 
 std::size_t ZsPool::index_for(std::size_t bytes) {

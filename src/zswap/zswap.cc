@@ -17,6 +17,11 @@ constexpr std::size_t kMaxStoredBytes = 3264;
 bool Zswap::init(MemorySource& source, memgroup::Group& group, std::uint64_t pool_bytes,
                  std::size_t max_entries) {
   group_ = &group;
+  sync::name_object(mutex_, "zswap");
+  sync::name_object(wanted_codec_, "wanted codec");
+  sync::name_object(enabled_, "zswap enabled");
+  sync::name_object(pattern_end_, "pattern end");
+  sync::name_object(entry_end_, "entry end");
   return pool_.init(source, pool_bytes) && entries_.init(source, max_entries) &&
          patterns_.init(source, kPatterns) && patterns_.grow_to(kPatterns);
 }

@@ -9,10 +9,19 @@ namespace coldpress::os {
 
 class SCOPED_CAPABILITY OneStep {
  public:
+#ifdef COLDPRESS_SCHED
+  // Traces show which call it is.
+  explicit OneStep(sync::Mutex& mutex, const sched::Where& where = sched::Where::current()) ACQUIRE(mutex)
+      : mutex_(mutex) {
+    mutex_.lock(where);
+    together_.begin();
+  }
+#else
   explicit OneStep(sync::Mutex& mutex) ACQUIRE(mutex) : mutex_(mutex) {
     mutex_.lock();
     together_.begin();
   }
+#endif
   ~OneStep() RELEASE() {
     together_.end();
     mutex_.unlock();

@@ -15,7 +15,9 @@ namespace coldpress::os {
 
 class SimDevice final : public BlockDevice {
  public:
-  explicit SimDevice(std::uint64_t bytes, std::uint64_t seed = 1) : content_(bytes), random_(seed) {}
+  explicit SimDevice(std::uint64_t bytes, std::uint64_t seed = 1) : content_(bytes), random_(seed) {
+    sync::name_object(mutex_, "device");
+  }
 
   // One in so many calls; 0: never.
   struct Faults {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "sync/explore.h"
 
 namespace coldpress::os {
 namespace {
@@ -31,6 +32,8 @@ SimMmu::SimMmu(const SimOptions& options)
       late_forks_(options.late_forks),
       frame_bytes_(new std::byte[std::size_t{options.frame_count} * kPageBytes]),
       frames_(options.frame_count) {
+  sync::name_object(mutex_, "machine");
+  sync::name_object(changed_, "machine changed");
   std::memset(frame_bytes_.get(), static_cast<int>(kTrash), std::size_t{frame_count_} * kPageBytes);
   for (std::uint32_t i = 0; i < frame_count_; ++i) {
     frames_[i].bytes = frame_bytes_.get() + std::size_t{i} * kPageBytes;
