@@ -14,7 +14,12 @@ inline namespace COLDPRESS_SYNC_KIND {
 inline constexpr std::int64_t kForever = -1;
 
 // Sleeps while *word == expected, at most timeout_ns. Spurious returns are allowed: re-check.
+#ifdef COLDPRESS_SCHED
+void futex_wait(const void* word, std::uint32_t expected, std::int64_t timeout_ns = kForever,
+                const sched::Where& where = sched::Where::current());
+#else
 void futex_wait(const void* word, std::uint32_t expected, std::int64_t timeout_ns = kForever);
+#endif
 
 // Wakes up to `count` sleepers.
 void futex_wake(const void* word, int count);

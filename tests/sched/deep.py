@@ -65,6 +65,7 @@ def main():
             if turn in (10, 100):
                 more = 1 if turn == 10 else 2
                 todo += [(name, ["--bound", str(bound + more)]) for name, bound in scenarios]
+                todo += [(name, ["--bound", "1", "--surprises", str(more)]) for name, _ in scenarios]
             for job, fine in zip(todo, pool.map(lambda job: explore(program, *job, deadline), todo)):
                 if not fine:
                     failed.add(job[0])

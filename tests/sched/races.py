@@ -181,7 +181,9 @@ def page(found, mutants):
         "",
         "Made by `tests/sched/races.py` from the last run of the sched tests; not typed. A scenario runs the",
         "engine's own source on the simulated machine under a controlled scheduler (CONTRIBUTING.md, preset",
-        "sched): every schedule with at most so many preemptions, then some at random and by priorities.",
+        "sched): every schedule with at most so many preemptions; every one with a surprise (a sleeper",
+        "wakes, or a weak exchange fails, for no reason) and one preemption, for some none; then some at",
+        "random and by priorities, with surprises.",
         "A mutant is the historical mistake, planted; the scenario must find it. What ends in `_marked` is",
         "the same with a mark in the page table ([locking.md](locking.md) compares the two).",
         "",
@@ -200,11 +202,13 @@ def page(found, mutants):
                 for m in mutants.get(name, [])
             )
             told.append(
-                f"| `{name}` | {run['bound']} | {run['executions']:,} | {run['steps']} | {caught or '-'} |"
+                f"| `{name}` | {run['bound']} | {run['executions']:,} | {run['surprised']:,} "
+                f"| {run['steps']} | {caught or '-'} |"
             )
         return told
 
-    head = ["| scenario | bound | executions | longest | mutants caught |", "|---|---:|---:|---:|---|"]
+    head = ["| scenario | bound | executions | with a surprise | longest | mutants caught |",
+            "|---|---:|---:|---:|---:|---|"]
     out += ["## The five mails", ""]
     for mail, what, scenarios in MAILS:
         out += [f"**{mail}**: {what}.", "", *head, *rows(scenarios), ""]

@@ -54,7 +54,9 @@ class Atomic {
   bool compare_exchange_weak(T& expected, T desired, Order good, Order bad,
                              const Where& where = Where::current()) {
     point(sched::Op::kCas, where);
-    if (sched::scheduler().choose(sched::Kind::kWeakCas, 2, 1) != 0) {
+    // Where it would fail anyway there is nothing to choose.
+    if (value_.load(std::memory_order_relaxed) == expected &&
+        sched::scheduler().choose(sched::Kind::kWeakCas, 2, 1) != 0) {
       expected = value_.load(bad);
       return false;
     }
@@ -63,25 +65,25 @@ class Atomic {
     return done;
   }
   T fetch_add(T by, Order order = std::memory_order_seq_cst, const Where& where = Where::current()) {
-    return update(order, where, by, [&] { return value_.fetch_add(by, order); });
+    return update(order, where, [&] { return value_.fetch_add(by, order); });
   }
   T fetch_sub(T by, Order order = std::memory_order_seq_cst, const Where& where = Where::current()) {
-    return update(order, where, by, [&] { return value_.fetch_sub(by, order); });
+    return update(order, where, [&] { return value_.fetch_sub(by, order); });
   }
   T fetch_or(T by, Order order = std::memory_order_seq_cst, const Where& where = Where::current()) {
-    return update(order, where, by, [&] { return value_.fetch_or(by, order); });
+    return update(order, where, [&] { return value_.fetch_or(by, order); });
   }
   T fetch_and(T by, Order order = std::memory_order_seq_cst, const Where& where = Where::current()) {
-    return update(order, where, by, [&] { return value_.fetch_and(by, order); });
+    return update(order, where, [&] { return value_.fetch_and(by, order); });
   }
 
  private:
   template <typename Do>
-  T update(Order order, const Where& where, T by, Do act) {
+  T update(Order order, const Where& where, Do act) {
     if (order == std::memory_order_relaxed) return act();
     point(sched::Op::kUpdate, where);
     T before = act();
-    did(before, by);
+    did(before, value_.load(std::memory_order_relaxed));
     return before;
   }
   void point(sched::Op op, const Where& where) const { sched::scheduler().point(op, this, where); }

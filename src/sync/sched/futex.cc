@@ -6,11 +6,13 @@
 namespace coldpress::sync {
 inline namespace fibers {
 
-void futex_wait(const void* word, std::uint32_t expected, std::int64_t timeout_ns) {
+void futex_wait(const void* word, std::uint32_t expected, std::int64_t timeout_ns,
+                const sched::Where& where) {
   sched::Scheduler& scheduler = sched::scheduler();
-  scheduler.point(sched::Op::kWait, word, sched::Where::current());
+  scheduler.point(sched::Op::kWait, word, where);
   std::uint32_t now = __atomic_load_n(static_cast<const std::uint32_t*>(word), __ATOMIC_RELAXED);
-  if (now == expected) scheduler.block(word, timeout_ns, sched::Where::current());
+  scheduler.did(now, now);
+  if (now == expected) scheduler.block(word, timeout_ns, where);
 }
 
 void futex_wake(const void* word, int count) {

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "sync/sched/names.h"
 
 #ifdef COLDPRESS_SCHED_TSAN
 #include <sanitizer/tsan_interface.h>
@@ -145,22 +146,29 @@ void Scheduler::reschedule() {
       }
       continue;
     }
-    std::uint32_t free = stays ? 1 : count, can_run = count;
+    std::uint32_t free = stays ? 1 : count, can_run = count, surprises = 0;
+    std::uint8_t sleepers[kMaxTasks];
     for (std::uint32_t i = 0; i < task_count_; ++i) {
-      if (tasks_[i].state == State::kBlocked && tasks_[i].deadline_ns >= 0) {
-        alternatives[count++] = static_cast<std::uint8_t>(i);
-      }
+      if (tasks_[i].state != State::kBlocked) continue;
+      if (tasks_[i].deadline_ns >= 0) alternatives[count++] = static_cast<std::uint8_t>(i);
+      if (tasks_[i].on != nullptr) sleepers[surprises++] = static_cast<std::uint8_t>(i);
     }
+    std::uint32_t surprise = count;
+    for (std::uint32_t i = 0; i < surprises; ++i) alternatives[count++] = sleepers[i];
     std::uint32_t chosen = 0;
     if (count > 1) {
       Outside outside;
-      chosen = strategy_->choose({Kind::kTask, count, free, can_run, {alternatives, count}});
+      chosen = strategy_->choose({Kind::kTask, count, free, surprise, can_run, {alternatives, count}});
       COLDPRESS_CHECK(chosen < count);
       listener_->on_choice(chosen);
     }
     preempted_ = chosen >= free;
     Task& next = tasks_[alternatives[chosen]];
-    if (next.state == State::kBlocked) time_out(next);
+    if (chosen >= surprise) {
+      wake_for_nothing(next);
+    } else if (next.state == State::kBlocked) {
+      time_out(next);
+    }
     return switch_to(&next);
   }
 }
@@ -170,6 +178,12 @@ void Scheduler::time_out(Task& task) {
   task.state = State::kRunnable;
   task.timed_out = true;
   task.last_woken_by = "the clock";
+}
+
+void Scheduler::wake_for_nothing(Task& task) {
+  task.state = State::kRunnable;
+  task.surprised = true;
+  task.last_woken_by = "nothing";
 }
 
 bool Scheduler::let_time_pass() {
@@ -196,7 +210,11 @@ void Scheduler::describe_deadlock() {
     const Task& task = tasks_[i];
     if (task.state == State::kEnded) continue;
     const char* file = std::strrchr(task.where.file_name(), '/');
-    text << "\n  " << task.name << (task.wants != nullptr ? " waits for a lock at " : " sleeps at ")
+    const void* object = task.wants != nullptr ? task.wants : task.on;
+    char name[Names::kMostLetters + 1];
+    bool named = object != nullptr && names().find(object, name);
+    text << "\n  " << task.name << (task.wants != nullptr ? " waits for a lock" : " sleeps")
+         << (named ? ", " : "") << (named ? name : "") << (named ? ", at " : " at ")
          << (file != nullptr ? file + 1 : task.where.file_name()) << ":" << task.where.line()
          << ", last woken by " << task.last_woken_by;
   }
@@ -223,7 +241,11 @@ void Scheduler::point(Op op, const void* object, const Where& where) {
 }
 
 void Scheduler::did(std::uint64_t before, std::uint64_t after) {
-  if (!in_task() || !traced_) return;
+  if (in_task()) show(before, after);
+}
+
+void Scheduler::show(std::uint64_t before, std::uint64_t after) {
+  if (!traced_) return;
   last_.before = before;
   last_.after = after;
   last_.text = "";
@@ -267,11 +289,12 @@ bool Scheduler::block(const void* object, std::int64_t timeout_ns, const Where& 
   current_->state = State::kBlocked;
   current_->on = object;
   current_->deadline_ns = timeout_ns < 0 ? -1 : now_ns_ + timeout_ns;
-  current_->timed_out = false;
+  current_->timed_out = current_->surprised = false;
   current_->where = where;
-  record(object == nullptr ? Op::kSleep : Op::kWait, object, where, nullptr);
+  record(Op::kSleep, object, where, nullptr);
   Task* self = current_;
   reschedule();
+  if (self->timed_out || self->surprised) record(Op::kWake, object, where, self->last_woken_by);
   self->fresh = true;
   self->on = nullptr;
   self->deadline_ns = -1;
@@ -299,13 +322,13 @@ std::uint32_t Scheduler::choose(Kind kind, std::uint32_t count, std::uint32_t fr
   std::uint32_t chosen;
   {
     Outside outside;
-    chosen = strategy_->choose({kind, count, free});
+    chosen = strategy_->choose({kind, count, free, kind == Kind::kWeakCas ? free : count});
     COLDPRESS_CHECK(chosen < count);
     listener_->on_choice(chosen);
   }
   if (chosen != 0) {
-    record(Op::kChoice, nullptr, current_->where, nullptr);
-    did(0, chosen);
+    record(Op::kChoice, nullptr, current_->where, kind == Kind::kWeakCas ? "fails for nothing" : nullptr);
+    if (kind != Kind::kWeakCas) show(chosen, chosen);
   }
   return chosen;
 }

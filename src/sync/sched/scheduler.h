@@ -5,11 +5,14 @@
 // what could be told apart by them is told apart by the points around them, and each would multiply the
 // number of schedules (two tasks of five operations: 252, with one more point each: 924).
 //
-//  1. choose() is the only source of nondeterminism: the next task, which sleeper wakes, whether a weak
-//     exchange fails, what a device answers. The same answers give the same execution.
+//  1. choose() is the only source of nondeterminism: the next task, which sleeper wakes, whether one wakes
+//  for
+//     nothing, whether a weak exchange fails, what a device answers. The same answers give the same
+//     execution.
 //  2. A task that waits for a lock can be chosen only when the lock is free, and has it when it goes on.
 //  3. Time stands still while a task can run. When none can, it goes to the next deadline; a deadline that
-//     passes earlier is a choice, and counts as a preemption.
+//     passes earlier is a choice, and counts as a preemption. That a sleeper wakes for nothing is a choice,
+//     too, as long as anything else can happen: a deadlock stays one.
 //  4. No task can run and no deadline is left: a deadlock, unless only daemons are left; then they are told
 //     to stop. Too many steps: a livelock. Both are failures, as is anything that fail() reports.
 //  5. Outside of run(), and while a Quiet lives, nothing is a point: set-up and checks.
@@ -52,13 +55,15 @@ enum class Op : std::uint8_t {
 
 enum class Kind : std::uint8_t { kTask, kSleeper, kWeakCas, kOutcome };
 
-// What is asked of a strategy. Alternatives from `free` on cost a preemption each; 0 is what happens when
-// nobody interferes.
+// What is asked of a strategy. Alternatives from `free` on cost a preemption each, those from `surprise` on a
+// surprise instead: what may happen for no reason, a wake-up or a weak exchange that fails. 0 is what happens
+// when nobody interferes.
 struct Question {
   Kind kind;
   std::uint32_t count;
   std::uint32_t free;
-  std::uint32_t can_run = 0;                 // kTask: alternatives from here on let a deadline pass
+  std::uint32_t surprise;
+  std::uint32_t can_run = 0;                 // kTask: alternatives from here on wake somebody
   std::span<const std::uint8_t> tasks = {};  // kTask: who the alternatives are
 };
 
@@ -118,7 +123,8 @@ class Scheduler {
   void lock(bool& held, const Where& where);
   bool try_lock(bool& held, const Where& where);
   void unlock(bool& held);
-  // Sleeps until woken through `object`; false: the deadline came first. timeout_ns < 0: none.
+  // Sleeps until woken through `object`, or for nothing; false: the deadline came first. timeout_ns < 0:
+  // none.
   bool block(const void* object, std::int64_t timeout_ns, const Where& where);
   void wake(const void* object, std::uint32_t count);
   std::uint32_t choose(Kind kind, std::uint32_t count, std::uint32_t free);
@@ -142,7 +148,7 @@ class Scheduler {
     void (*entry)(void*) = nullptr;
     void* argument = nullptr;
     State state = State::kEnded;
-    bool daemon = false, timed_out = false;
+    bool daemon = false, timed_out = false, surprised = false;
     bool fresh = false;             // was chosen, and has done nothing yet: its next point needs no choice
     const bool* wants = nullptr;    // a lock
     const void* on = nullptr;       // what it sleeps on
@@ -160,9 +166,11 @@ class Scheduler {
     return task.state == State::kRunnable && (task.wants == nullptr || !*task.wants);
   }
   void time_out(Task& task);
+  void wake_for_nothing(Task& task);
   bool let_time_pass();
   void describe_deadlock();
   void switch_to(Task* next);
+  void show(std::uint64_t before, std::uint64_t after);
   void record(Op op, const void* object, const Where& where, const char* text);
 
   Strategy* strategy_ = nullptr;

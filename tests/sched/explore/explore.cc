@@ -10,17 +10,20 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <memory>
 
 #include "base/log.h"
 #include "sched/explore/strategies.h"
 #include "sched/explore/trace.h"
+#include "sync/sched/names.h"
 
 namespace coldpress::testing {
 namespace {
 
 constexpr std::size_t kMostChoices = 1 << 16, kMostMarks = 64, kTraceBytes = 1 << 20;
 constexpr std::uint64_t kCheckEvery = 512;  // executions, of which one is run twice
+constexpr int kShorterTries = 300;
 
 // What the exploring process leaves to its parent, also when it dies.
 struct Shared {
@@ -69,13 +72,13 @@ class Recorder final : public sched::Listener {
   }
   [[noreturn]] void on_failure(std::string_view what) override {
     put(shared->failure, sizeof shared->failure, what);
-    finish_trace();
+    finish_trace(what.starts_with("livelock"));
     _exit(1);
   }
   void trace_into(Trace* trace) { trace_ = trace; }
   bool traced() const { return trace_ != nullptr; }
-  void finish_trace() {
-    if (trace_) put(shared->trace, sizeof shared->trace, trace_->text());
+  void finish_trace(bool circles = false) {
+    if (trace_) put(shared->trace, sizeof shared->trace, trace_->text(circles));
   }
 
  private:
@@ -104,7 +107,7 @@ void on_alarm(int) {
 std::unique_ptr<SearchStrategy> make_strategy(const Search& search) {
   switch (search.kind) {
     case Search::Kind::kDepthFirst:
-      return std::make_unique<DepthFirst>(search.bound);
+      return std::make_unique<DepthFirst>(search.bound, search.surprises);
     case Search::Kind::kRandom:
       return std::make_unique<AtRandom>(search.seed, search.executions);
     case Search::Kind::kPriorities:
@@ -121,6 +124,7 @@ std::unique_ptr<SearchStrategy> make_strategy(const Search& search) {
 std::uint64_t execute(const Scenario& scenario, SearchStrategy& strategy) {
   recorder.begin();
   strategy.begin();
+  sched::names().begin(recorder.traced());
   sched::scheduler().reset(strategy, recorder, {.sleeps = scenario.sleeps}, recorder.traced());
   Run run;
   scenario.body(run);
@@ -193,6 +197,7 @@ Report explore_in_child(const Scenario& scenario, const Search& search, bool tra
   report.longest = shared->longest;
   report.complete = shared->complete;
   for (std::uint32_t i = 0; i < shared->mark_count; ++i) report.marks.emplace_back(shared->marks[i]);
+  report.trace = shared->trace;
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return report;
   report.failed = true;
   report.failure = shared->failure;
@@ -202,8 +207,52 @@ Report explore_in_child(const Scenario& scenario, const Search& search, bool tra
                          : "the process ended by status " + std::to_string(status);
   }
   report.replay = choices_text({shared->choices, shared->choices + shared->choice_count});
-  report.trace = shared->trace;
   return report;
+}
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+// Chance switches more often than it must: of its choices, as many as possible are taken back, more at a
+// time first.
+std::string shortened(const Scenario& scenario, Search search, const Report& report) {
+  search.kind = Search::Kind::kReplay;
+  search.lenient = true;
+  std::vector<std::uint8_t> best;
+  if (!parse_choices(report.replay, best)) return report.replay;
+  auto made = [](const std::vector<std::uint8_t>& choices) {
+    return choices.size() - static_cast<std::size_t>(std::count(choices.begin(), choices.end(), 0));
+  };
+  // Without `count` choices from number `from` on. true: it still fails, by fewer choices.
+  auto take_back = [&](std::size_t from, std::size_t count) {
+    std::vector<std::uint8_t> fewer = best, done;
+    std::size_t number = 0;
+    for (std::uint8_t& choice : fewer) {
+      if (choice != 0 && number++ - from < count) choice = 0;
+    }
+    search.replay = choices_text(fewer);
+    Report tried = explore_in_child(scenario, search, false);
+    if (!tried.failed || first_line(tried.failure) != first_line(report.failure)) return false;
+    if (!parse_choices(tried.replay, done) || made(done) >= made(best)) return false;
+    best = done;
+    return true;
+  };
+  int tries = 0;
+  for (std::size_t count = made(best); count > 0 && tries < kShorterTries;) {
+    bool shorter = false;
+    for (std::size_t from = 0; from < made(best) && tries < kShorterTries; ++tries) {
+      if (take_back(from, count)) {
+        shorter = true;
+      } else {
+        from += count;
+      }
+    }
+    if (count > 1) {
+      count = (count + 1) / 2;
+    } else if (!shorter) {
+      break;
+    }
+  }
+  return choices_text(best);
 }
 
 }  // namespace
@@ -223,13 +272,44 @@ bool Run::stopping() { return sched::scheduler().stopping(); }
 Report explore(const Scenario& scenario, const Search& search) {
   Report report = explore_in_child(scenario, search, search.kind == Search::Kind::kReplay);
   if (!report.failed || search.kind == Search::Kind::kReplay) return report;
+  if (search.kind != Search::Kind::kDepthFirst) report.replay = shortened(scenario, search, report);
   Search again = search;
   again.kind = Search::Kind::kReplay;
   again.replay = report.replay;
   Report traced = explore_in_child(scenario, again, true);
   report.trace = traced.trace;
-  if (!traced.failed) report.failure += "\n(the replay did not fail: what decides is not choose() alone)";
+  if (traced.failed) {
+    report.failure = traced.failure;
+  } else {
+    report.failure += "\n(the replay did not fail: what decides is not choose() alone)";
+  }
   return report;
+}
+
+std::string failure_text(const std::string& program, const Scenario& scenario, const Search& search,
+                         const std::string& mutant, const Report& report) {
+  std::string how;
+  std::string seed = ", seed " + std::to_string(search.seed);
+  switch (search.kind) {
+    case Search::Kind::kDepthFirst:
+      how = "depth first, bound " + std::to_string(search.bound) + ", surprises " +
+            std::to_string(search.surprises);
+      break;
+    case Search::Kind::kRandom:
+      how = "at random" + seed;
+      break;
+    case Search::Kind::kPriorities:
+      how = "by priorities, depth " + std::to_string(search.depth) + seed;
+      break;
+    case Search::Kind::kReplay:
+      how = "a replay";
+  }
+  std::string with = mutant.empty() ? "" : ", mutant " + mutant;
+  std::string option = mutant.empty() ? "" : " --mutant " + mutant;
+  return std::string("FAILED ") + scenario.name + with + ": " + how + ", after " +
+         std::to_string(report.executions) + " executions\n" + report.failure + "\n\n" + report.trace +
+         "\nagain: " + program + " --scenario " + scenario.name + option + " --replay '" + report.replay +
+         "'\n";
 }
 
 }  // namespace coldpress::testing

@@ -1,5 +1,8 @@
 // Explores a scenario: runs it under a strategy, again and again, in a process of its own, and tells what
-// came of it. A failure is replayed once more with a trace.
+// came of it. A failure is replayed once more with a trace; one that chance has found is shortened before.
+//
+// A surprise is what may happen for no reason: a sleeper wakes, a weak exchange fails. At random they are
+// always possible; depth first each costs one of a bound of their own, which is 0 unless it is asked for.
 //
 // A scenario is a function. It makes its objects, adds tasks to the Run, lets them go, and checks. It is
 // called once for each execution and must do the same each time. Only between go()'s beginning and end are
@@ -35,6 +38,8 @@ struct Scenario {
   const char* name;
   void (*body)(Run&);
   std::uint32_t bound = 2;              // preemptions, exhaustively
+  std::uint32_t surprises = 1;          // then exhaustively, too
+  std::uint32_t surprised_bound = 1;    // preemptions beside them
   std::uint64_t random = 2000;          // executions, then as many by priorities
   std::uint32_t sleeps = 1000;          // by the clock, of one task; more is a livelock
   std::vector<const char*> marks = {};  // that must have been reached
@@ -48,7 +53,8 @@ struct Scenario {
 struct Search {
   enum class Kind { kDepthFirst, kRandom, kPriorities, kReplay };
   Kind kind = Kind::kDepthFirst;
-  std::uint32_t bound = 2;       // depth first
+  std::uint32_t bound = 2;       // depth first: preemptions
+  std::uint32_t surprises = 0;   // depth first, beside them
   std::uint64_t executions = 0;  // random and priorities: how many. Depth first: at most; 0: all
   std::uint64_t seed = 1;
   std::uint32_t depth = 3;  // priorities
@@ -68,6 +74,11 @@ struct Report {
 };
 
 Report explore(const Scenario& scenario, const Search& search);
+
+// What a failure is told by: the scenario, how it was found, what it is, its trace, its replay text, and one
+// command that has it again. `program` understands --scenario, --replay and --mutant; `mutant` may be empty.
+std::string failure_text(const std::string& program, const Scenario& scenario, const Search& search,
+                         const std::string& mutant, const Report& report);
 
 // Ends the execution as failed.
 [[noreturn]] void fail(const std::string& what);

@@ -7,22 +7,28 @@
 
 namespace coldpress::testing {
 namespace {
-// Of choices that cost a preemption but no task can take at once: deadlines, exchanges that fail, errors.
+// Of choices that cost something but no task can take at once: deadlines, surprises, errors.
 constexpr std::uint32_t kSeldom = 16;
 constexpr std::size_t kMostChoices = 1 << 20;
 }  // namespace
 
 std::uint32_t DepthFirst::choose(const sched::Question& question) {
-  if (question.kind == sched::Kind::kWeakCas) return 0;  // as if somebody had come between: found so, too
-  std::uint32_t allowed = used_ < bound_ ? question.count : question.free;
+  // Where surprises can be afforded and preemptions can not, those between are left out.
+  std::uint32_t first = used_ < bound_ ? question.surprise : question.free;
+  std::uint32_t allowed = first + (surprised_ < surprises_ ? question.count - question.surprise : 0);
   if (allowed < 2) return 0;
   if (depth_ == path_.size()) path_.push_back({0, allowed});
   Node& node = path_[depth_++];
   if (node.allowed != allowed) {
     sched::scheduler().fail("the same choices have led elsewhere: something else than choose() decides");
   }
-  if (node.chosen >= question.free) ++used_;
-  return node.chosen;
+  std::uint32_t chosen = node.chosen < first ? node.chosen : node.chosen - first + question.surprise;
+  if (chosen >= question.surprise) {
+    ++surprised_;
+  } else if (chosen >= question.free) {
+    ++used_;
+  }
+  return chosen;
 }
 
 bool DepthFirst::next() {

@@ -1,5 +1,5 @@
-// Ways through the tree of choices: depth first with a bound on preemptions, at random, by random priorities,
-// and one way again.
+// Ways through the tree of choices: depth first with bounds on preemptions and on surprises, at random, by
+// random priorities, and one way again.
 //
 // Depth first needs no more memory than one path: the choices of the last execution, counted up like an
 // odometer. With bounds 0, 1, 2 ... the first that fails gives a schedule with few switches.
@@ -28,8 +28,8 @@ class SearchStrategy : public sched::Strategy {
 
 class DepthFirst final : public SearchStrategy {
  public:
-  explicit DepthFirst(std::uint32_t bound) : bound_(bound) {}
-  void begin() override { depth_ = used_ = 0; }
+  DepthFirst(std::uint32_t bound, std::uint32_t surprises) : bound_(bound), surprises_(surprises) {}
+  void begin() override { depth_ = used_ = surprised_ = 0; }
   bool next() override;
   std::uint32_t choose(const sched::Question& question) override;
 
@@ -37,7 +37,7 @@ class DepthFirst final : public SearchStrategy {
   struct Node {
     std::uint32_t chosen, allowed;
   };
-  std::uint32_t bound_, used_ = 0;
+  std::uint32_t bound_, surprises_, used_ = 0, surprised_ = 0;
   std::size_t depth_ = 0;
   std::vector<Node> path_;
 };

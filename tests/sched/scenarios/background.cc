@@ -185,6 +185,7 @@ std::vector<Scenario> background_scenarios() {
       {.name = "new_mapping_between_runs",
        .body = new_mapping_between_runs,
        .bound = 1,
+       .surprised_bound = 0,
        .random = 5000,
        .marks = {"capture: the layout has changed between two runs"},
        .mutants = {{Mutant::kStaleScan, "stale_scan"}}},
@@ -192,8 +193,9 @@ std::vector<Scenario> background_scenarios() {
       {.name = "group_moves_and_ends",
        .body = group_moves_and_ends,
        .bound = 1,
+       .surprised_bound = 0,
        .mutants = {{Mutant::kLosePayer, "lose_payer"}}},
-      {.name = "orders_against_stores", .body = orders_against_stores, .bound = 1},
+      {.name = "orders_against_stores", .body = orders_against_stores, .bound = 1, .surprised_bound = 0},
       {.name = "end_with_writes_under_way", .body = end_with_writes_under_way},
   };
 }

@@ -52,6 +52,7 @@ std::vector<Scenario> clone_scenarios() {
   return {
       {.name = "clone_against_fault",
        .body = clone_against_fault,
+       .surprised_bound = 0,
        .mutants = {{sync::Mutant::kMoveShared, "move_shared"}}},
       {.name = "sharers_against_writeback", .body = sharers_against_writeback},
   };

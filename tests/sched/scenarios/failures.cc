@@ -120,7 +120,7 @@ void failing_clone(Run& run) {
 
 std::vector<Scenario> failure_scenarios() {
   return {
-      {.name = "failing_moves", .body = failing_moves},
+      {.name = "failing_moves", .body = failing_moves, .surprised_bound = 0},
       {.name = "failing_device", .body = failing_device},
       {.name = "lying_device", .body = lying_device},
       {.name = "failing_memory",

@@ -161,10 +161,10 @@ void unmap_against_load(Run& run) {
 
 std::vector<Scenario> layout_scenarios() {
   return {
-      {.name = "fork_against_capture", .body = fork_against_capture},
-      {.name = "zap_against_capture", .body = zap_against_capture},
-      {.name = "adoption_against_unmap", .body = adoption_against_unmap},
-      {.name = "move_against_capture", .body = move_against_capture},
+      {.name = "fork_against_capture", .body = fork_against_capture, .surprised_bound = 0},
+      {.name = "zap_against_capture", .body = zap_against_capture, .surprised_bound = 0},
+      {.name = "adoption_against_unmap", .body = adoption_against_unmap, .surprised_bound = 0},
+      {.name = "move_against_capture", .body = move_against_capture, .surprised_bound = 0},
       {.name = "limit_against_store", .body = limit_against_store},
       {.name = "swapoff_twice", .body = swapoff_twice},
       {.name = "tidying_against_load",

@@ -2,7 +2,8 @@
 //
 //   sched_scenarios GROUP                 all of a group, and every mutant, as a test: exit 1 when one fails
 //   sched_scenarios GROUP shallow         with one preemption at most, without mutants: under a sanitizer
-//   sched_scenarios --scenario NAME [--bound N | --random N | --priorities N] [--seed N] [--mutant NAME]
+//   sched_scenarios --scenario NAME [--bound N] [--surprises N] [--mutant NAME]
+//   sched_scenarios --scenario NAME --random N | --priorities N [--seed N] [--mutant NAME]
 //   sched_scenarios --scenario NAME --replay TEXT [--mutant NAME]
 //   sched_scenarios --regressions FILE    schedules that failed once: a scenario and its replay on each line
 //   sched_scenarios --list                names and bounds
@@ -33,32 +34,32 @@ std::map<std::string, std::vector<Scenario>> groups() {
           {"gate", gate_scenarios()}};
 }
 
-void tell(const Report& report, const std::string& scenario, const std::string& mutant) {
-  std::printf(
-      "FAILED %s%s%s after %llu executions\n%s\n\n%s\n\nagain: sched_scenarios --scenario %s --replay "
-      "'%s'%s%s\n",
-      scenario.c_str(), mutant.empty() ? "" : ", mutant ", mutant.c_str(),
-      static_cast<unsigned long long>(report.executions), report.failure.c_str(), report.trace.c_str(),
-      scenario.c_str(), report.replay.c_str(), mutant.empty() ? "" : " --mutant ", mutant.c_str());
+std::string program;  // as it was called
+
+void tell(const Report& report, const Scenario& scenario, const Search& search, const std::string& mutant) {
+  std::fputs(failure_text(program, scenario, search, mutant, report).c_str(), stdout);
 }
 
-// `mutant`: nullptr for the engine as it is.
-void note(const Scenario& scenario, const char* mutant, const Report& report, std::uint32_t bound) {
+// `mutant`: nullptr for the engine as it is. `surprised`: executions with surprises.
+void note(const Scenario& scenario, const char* mutant, const Report& report, std::uint32_t bound,
+          std::uint64_t surprised = 0) {
   const char* path = std::getenv("COLDPRESS_RACES");
   FILE* file = path != nullptr ? std::fopen(path, "a") : nullptr;
   if (file == nullptr) return;
   std::fprintf(file, "{\"scenario\":\"%s\",", scenario.name);
   if (mutant != nullptr) std::fprintf(file, "\"mutant\":\"%s\",", mutant);
-  std::fprintf(file, "\"bound\":%u,\"executions\":%llu,\"steps\":%u}\n", bound,
-               static_cast<unsigned long long>(report.executions), report.longest);
+  std::fprintf(file, "\"bound\":%u,\"executions\":%llu,\"surprised\":%llu,\"steps\":%u}\n", bound,
+               static_cast<unsigned long long>(report.executions), static_cast<unsigned long long>(surprised),
+               report.longest);
   std::fclose(file);
 }
 
-// Depth first to the bound, then at random and by priorities. true: nothing was found.
+// Depth first to the bound, with surprises, then at random and by priorities. true: nothing was found.
 bool holds(const Scenario& scenario) {
-  Report report = explore(scenario, {.bound = scenario.bound});
+  Search search{.bound = scenario.bound};
+  Report report = explore(scenario, search);
   bool good = !report.failed;
-  if (report.failed) tell(report, scenario.name, "");
+  if (report.failed) tell(report, scenario, search, "");
   if (good && !report.complete) {
     std::printf("FAILED %s: bound %u was not reached\n", scenario.name, scenario.bound);
     good = false;
@@ -66,16 +67,30 @@ bool holds(const Scenario& scenario) {
   std::vector<std::string> marks = report.marks;
   std::printf("%-28s bound %u: %9llu executions, up to %u steps\n", scenario.name, scenario.bound,
               static_cast<unsigned long long>(report.executions), report.longest);
-  note(scenario, nullptr, report, scenario.bound);
-  for (auto kind : {Search::Kind::kRandom, Search::Kind::kPriorities}) {
-    if (!good || scenario.random == 0) break;
-    Report more = explore(scenario, {.kind = kind, .executions = scenario.random});
+  std::uint64_t surprised = 0;
+  std::vector<Search> others;
+  if (scenario.surprises > 0) {
+    others.push_back({.bound = scenario.surprised_bound, .surprises = scenario.surprises});
+  }
+  if (scenario.random > 0) {
+    others.push_back({.kind = Search::Kind::kRandom, .executions = scenario.random});
+    others.push_back({.kind = Search::Kind::kPriorities, .executions = scenario.random});
+  }
+  for (const Search& other : others) {
+    if (!good) break;
+    Report more = explore(scenario, other);
     if (more.failed) {
-      tell(more, scenario.name, "");
+      tell(more, scenario, other, "");
       good = false;
+    }
+    if (other.kind == Search::Kind::kDepthFirst) {
+      surprised = more.executions;
+      std::printf("%-28s   surprises %u: %9llu executions\n", scenario.name, other.surprises,
+                  static_cast<unsigned long long>(more.executions));
     }
     marks.insert(marks.end(), more.marks.begin(), more.marks.end());
   }
+  note(scenario, nullptr, report, scenario.bound, surprised);
   for (const char* mark : scenario.marks) {
     if (!good || std::find(marks.begin(), marks.end(), mark) != marks.end()) continue;
     std::printf("FAILED %s: no execution came by \"%s\"\n", scenario.name, mark);
@@ -112,6 +127,7 @@ int explore_group(std::vector<Scenario> group, bool shallow) {
   for (Scenario& scenario : group) {
     if (shallow) {
       scenario.bound = std::min(scenario.bound, 1u);
+      scenario.surprised_bound = 0;
       scenario.random /= 100;
       scenario.mutants.clear();
     }
@@ -146,9 +162,10 @@ int replay_regressions(const char* path) {
   for (std::string name, replay; file >> name >> replay; ++replayed) {
     const Scenario* scenario = find(all, name);
     if (scenario == nullptr) usage(std::string(path) + " names a scenario that is not there: " + name);
-    Report report = explore(*scenario, {.kind = Search::Kind::kReplay, .replay = replay, .lenient = true});
+    Search search{.kind = Search::Kind::kReplay, .replay = replay, .lenient = true};
+    Report report = explore(*scenario, search);
     if (!report.failed) continue;
-    tell(report, name, "");
+    tell(report, *scenario, search, "");
     ++failures;
   }
   std::printf("%d schedules replayed, %d failures\n", replayed, failures);
@@ -176,6 +193,8 @@ int explore_one(int argc, char** argv) {
       search.bound = scenario->bound;
     } else if (option == "--bound") {
       search.bound = static_cast<std::uint32_t>(number());
+    } else if (option == "--surprises") {
+      search.surprises = static_cast<std::uint32_t>(number());
     } else if (option == "--random" || option == "--priorities") {
       search.kind = option == "--random" ? Search::Kind::kRandom : Search::Kind::kPriorities;
       search.executions = std::max(number(), 1ull);
@@ -201,7 +220,7 @@ int explore_one(int argc, char** argv) {
   if (!mutant.empty() && search.mutant == sync::Mutant::kNone) usage("there is no mutant " + mutant);
   Report report = explore(*scenario, search);
   if (report.failed) {
-    tell(report, scenario->name, mutant);
+    tell(report, *scenario, search, mutant);
     return 1;
   }
   std::printf("%s%s: %llu executions, %llu steps, up to %u in one%s\n", report.trace.c_str(), scenario->name,
@@ -216,6 +235,7 @@ int explore_one(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace coldpress::testing;
+  program = argv[0];
   bool shallow = argc == 3 && argv[2] == std::string("shallow");
   if ((argc == 2 || shallow) && argv[1][0] != '-') {
     auto all = groups();
