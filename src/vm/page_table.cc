@@ -7,15 +7,15 @@ namespace coldpress::vm {
 bool PageTable::init(MemorySource& source, std::size_t max_leaves) {
   constexpr std::size_t kRootEntries = std::size_t{1} << kRootBits;
   middle_end_ = leaf_end_ = 0;
-  return root_.init(source, kRootEntries) && root_.grow_to(kRootEntries) &&
-         middles_.init(source, kRootEntries) && leaves_.init(source, max_leaves);
+  if (!root_.init(source, kRootEntries) || !root_.grow_to(kRootEntries)) return false;
+  sync::name_each(root_.data(), kRootEntries, "root link");
+  return middles_.init(source, kRootEntries) && leaves_.init(source, max_leaves);
 }
 
 PageTable::Word* PageTable::ensure(PageIndex page) {
   Link& middle_link = root_[root_index(page)];
   if (middle_link.load(sync::kRelaxed) == 0) {
     if (!middles_.grow_to(middle_end_ + 1)) return nullptr;
-    sync::name_object(middle_link, "root link");
     // Release: a lock-free find() that sees the link sees the zeroed node.
     middle_link.store(++middle_end_, sync::kRelease);
   }

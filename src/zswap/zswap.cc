@@ -18,6 +18,7 @@ bool Zswap::init(MemorySource& source, memgroup::Group& group, std::uint64_t poo
                  std::size_t max_entries) {
   group_ = &group;
   sync::name_object(mutex_, "zswap");
+  sync::name_each(&lists_[0].count, memgroup::kMaxAccounts, "entries of account", 0, sizeof(List));
   sync::name_object(wanted_codec_, "wanted codec");
   sync::name_object(enabled_, "zswap enabled");
   sync::name_object(pattern_end_, "pattern end");
