@@ -97,6 +97,8 @@ OWN = [
         "calls that fail, one after the other and two at a time",
         [
             "failing_moves",
+            "failing_kernel",
+            "failing_child",
             "failing_device",
             "lying_device",
             "failing_memory",

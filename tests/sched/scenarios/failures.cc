@@ -56,6 +56,34 @@ void failing_moves(Run& run) {
       false);
 }
 
+// What the kernel answers for want of memory, and because somebody else has a hold of a page.
+void failing_kernel(Run& run) {
+  run_alone(run, {.devices = 1, .takes_messages = true, .interference = {.no_memory = 1, .busy = 1}}, false);
+}
+
+// A page is lost, and the child of a fork must hear of it, whatever its userfaultfd answers.
+void failing_child(Run& run) {
+  MachineOptions options{.takes_messages = true, .interference = {.changing = 1, .no_memory = 1}};
+  Machine m(run, options);
+  PageRange pages = m.map(2);
+  m.out(pages.begin, 1);
+  m.out(pages.begin + 1, 2);
+  MUST(corrupt_page(m.space(), pages.begin + 1));
+  m.begin_failures(options);
+  int child = 0;
+  run.task("forks", [&] {
+    child = m.fork();
+    MUST(m.read(pages.begin) == 1);
+    MUST(m.read(pages.begin + 1) == Machine::kLost);
+  });
+  run.go();
+  m.end_failures();
+  MUST(m.child_read(child, pages.begin) == 1);
+  MUST(m.child_read(child, pages.begin + 1) == Machine::kLost);
+  m.sim().child_exit(child);
+  m.check();
+}
+
 void failing_device(Run& run) {
   run_alone(run, {.devices = 1, .device_faults = {.write_error = 1, .no_space = 1, .late = 1}}, false);
 }
@@ -121,6 +149,8 @@ void failing_clone(Run& run) {
 std::vector<Scenario> failure_scenarios() {
   return {
       {.name = "failing_moves", .body = failing_moves, .surprised_bound = 0},
+      {.name = "failing_kernel", .body = failing_kernel, .surprised_bound = 0},
+      {.name = "failing_child", .body = failing_child},
       {.name = "failing_device", .body = failing_device},
       {.name = "lying_device", .body = lying_device},
       {.name = "failing_memory",
