@@ -156,7 +156,7 @@ typedef struct coldpress_group_limits {
 typedef struct coldpress_group_statistics {
   uint64_t current_bytes, peak_bytes;  // what max and high limit
   uint64_t resident_bytes, stored_pages, stored_bytes, swap_bytes;
-  uint64_t events_high, events_max, limit_exceeded;
+  uint64_t events_high, events_max, events_swap_max, events_zswap_max, limit_exceeded;
   uint64_t pgfault, pgmajfault, zswpin, zswpout, zswpwb, pswpin, pgsteal, workingset_refault;
   // The time that some thread waited for a page of the group: of the last 10, 60 and 300 s, in percent.
   double some_avg10, some_avg60, some_avg300;

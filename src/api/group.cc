@@ -109,6 +109,8 @@ GroupStatistics Group::statistics() const {
           count(a.swapped) << kPageShift,
           a.reached_high,
           a.reached_max,
+          a.reached_swap_max,
+          a.reached_zswap_max,
           a.limit_exceeded,
           a.pgfault,
           a.pgmajfault,
