@@ -17,6 +17,7 @@ import sys
 import time
 
 import charts
+import cold
 import tables
 from apps import Apps
 from kernel import Ended, ages_memory, cgroup_version, read
@@ -144,6 +145,8 @@ def markdown(result, pictures):
         out.append(f"![{title}]({name})\n")
     if result.get("micro"):
         out += ["## Accesses", "", tables.micro_tables(result["micro"])]
+    if result.get("cold"):
+        out += ["## Cold pages", "", cold.table(result["cold"])]
     if result.get("parts"):
         out += ["## Parts", "", tables.parts_table(result["parts"])]
     if result.get("apps"):
@@ -159,8 +162,9 @@ def main():
         "what",
         nargs="?",
         default="all",
-        choices=["micro", "kernel", "apps", "quiet", "parts", "all"],
-        help="micro: accesses in coldpress's modes; kernel: the same beside zram and zswap; apps; parts",
+        choices=["micro", "kernel", "cold", "apps", "quiet", "parts", "all"],
+        help="micro: accesses in coldpress's modes; kernel: the same beside zram and zswap; cold: what pages take "
+        "that are not used; apps; parts",
     )
     parser.add_argument("--quick", action="store_true", help="small and once: a few minutes")
     parser.add_argument("--tiny", action="store_true", help="only shows that the benchmark works")
@@ -197,18 +201,21 @@ def main():
         result["left_out"].update(skipped)
         path.write_text(json.dumps(result, separators=(",", ":")) + "\n")
 
-    if args.what in ("micro", "kernel", "all"):
-        pages = args.build / "pages.bin"
+    pages = args.build / "pages.bin"
+    if args.what in ("micro", "kernel", "cold", "all"):
         if not pages.exists():
             progress("micro: dumping pages of running programs")
             subprocess.run([str(ROOT / "bench/dump_pages"), str(pages), str(PAGES)], check=True, timeout=200)
         result["parameters"]["pages"] = hashlib.sha256(pages.read_bytes()).hexdigest()[:16]
+    if args.what in ("micro", "kernel", "all"):
         modes = {"micro": ["native", "run-thread", "run-signal", "library-thread", "library-signal"]}.get(
             args.what
         )
         micro = Micro(args.build, pages, progress, deadline)
         rows, result["memory"], skipped = micro.all(args.quick, args.tiny, *([modes] if modes else []))
         done("micro", rows, skipped)
+    if args.what in ("cold", "all"):
+        done("cold", *cold.Cold(args.build, pages, progress).all(args.quick, args.tiny))
     if args.what in ("parts", "all"):
         done("parts", run_parts(args.build, args.build / "pages.bin", args.quick or args.tiny, progress))
     apps = Apps(args.build, progress, deadline)
