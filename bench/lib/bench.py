@@ -163,8 +163,8 @@ def main():
         nargs="?",
         default="all",
         choices=["micro", "kernel", "cold", "apps", "quiet", "parts", "all"],
-        help="micro: accesses in coldpress's modes; kernel: the same beside zram and zswap; cold: what pages take "
-        "that are not used; apps; parts",
+        help="micro: accesses in coldpress's modes; kernel: the same beside zram and zswap; cold: what "
+        "pages take that are out; apps; parts",
     )
     parser.add_argument("--quick", action="store_true", help="small and once: a few minutes")
     parser.add_argument("--tiny", action="store_true", help="only shows that the benchmark works")

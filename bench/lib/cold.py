@@ -1,7 +1,7 @@
-"""What pages take that are not used: as soon as they are stored, and when they have been cold for ten seconds.
+"""What pages take that are out: as soon as they are stored, and when they have been cold for ten seconds.
 
-The same pages, filled once and pushed out: by `coldpress reclaim`, and by lowering the limit of a memory cgroup
-with zram. Told is, for each page that is out, what the pool takes, for coldpress with all of its tables.
+The same pages, filled once and pushed out: by `coldpress reclaim`, and by lowering the limit of a memory
+cgroup with zram. Told is, for each page, what the pool takes; for coldpress with all of its tables.
 """
 
 import contextlib

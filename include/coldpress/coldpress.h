@@ -75,7 +75,8 @@ enum {
   // By a thread of the pager: also for system calls that the kernel serves from the memory.
   COLDPRESS_FAULT_THREAD = 0,
   // In the touching thread, by a SIGBUS handler: faster; system calls (read, write ...) on memory that is not
-  // resident fail with EFAULT, so pin it for them; threads must not block SIGBUS.
+  // resident fail with EFAULT, so pin it for them; threads must not block SIGBUS, nor the program set another
+  // handler for it after coldpress_open().
   COLDPRESS_FAULT_SIGNAL = 1
 };
 
@@ -203,12 +204,13 @@ coldpress_status coldpress_region_cold(coldpress_region* region, size_t offset, 
 coldpress_status coldpress_region_deactivate(coldpress_region* region, size_t offset, size_t bytes);
 // The part will be needed soon: its pages come now.
 coldpress_status coldpress_region_willneed(coldpress_region* region, size_t offset, size_t bytes);
-// The part's pages come, and stay until coldpress_region_unpin(). They count towards the limit. DAMAGED: not
-// all could come.
+// The part's pages come, those never touched as well, and stay until coldpress_region_unpin(), or until they
+// are dropped. They count towards the limit. Pins do not add up: one unpin ends all of a page. DAMAGED: not
+// all could come; or too many separate parts are pinned (65,536 always fit). Either way: what did come stays.
 coldpress_status coldpress_region_pin(coldpress_region* region, size_t offset, size_t bytes);
 coldpress_status coldpress_region_unpin(coldpress_region* region, size_t offset, size_t bytes);
 // The part's content is given up; it reads zero afterwards (as MADV_DONTNEED). Not madvise(MADV_FREE): pages
-// that are used again after it can not be taken out any more.
+// that are used again after it can not be taken out any more. REFUSED: the kernel does not do it (mlock()).
 coldpress_status coldpress_region_drop(coldpress_region* region, size_t offset, size_t bytes);
 // A region with the content of this one, in the same group, which it shares until one of them is written to
 // or read: what is cold costs nothing twice. What others write to this one meanwhile may be in it or not.

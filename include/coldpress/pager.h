@@ -32,7 +32,8 @@ enum class Compression { kLz4, kZstd };
 enum class FaultPath {
   kThread,  // by a thread of the pager: also for system calls that the kernel serves from the memory
   kSignal,  // in the touching thread, by a SIGBUS handler: faster; system calls (read, write ...) on memory
-            // that is not resident fail with EFAULT, so pin() it for them; threads must not block SIGBUS
+            // that is not resident fail with EFAULT, so pin() it for them; threads must not block SIGBUS,
+            // nor the program set another handler for it after open()
 };
 
 struct PagerOptions {
@@ -123,12 +124,14 @@ class Region {
   void deactivate(std::size_t offset, std::size_t bytes);
   // The part will be needed soon: its pages come now.
   void willneed(std::size_t offset, std::size_t bytes);
-  // The part's pages come, and stay until unpin(). They count towards the limit. false: a page is damaged.
+  // The part's pages come, those never touched as well, and stay until unpin(), or until they are dropped.
+  // They count towards the limit. Pins do not add up: one unpin() ends all of a page. false: a page is
+  // damaged, or too many separate parts are pinned (65,536 always fit).
   bool pin(std::size_t offset, std::size_t bytes);
   void unpin(std::size_t offset, std::size_t bytes);
   // The part's content is given up; it reads zero afterwards (as MADV_DONTNEED). Not madvise(MADV_FREE):
   // pages that are used again after it can not be taken out any more.
-  void drop(std::size_t offset, std::size_t bytes);
+  bool drop(std::size_t offset, std::size_t bytes);
   // A region with the content of this one, which it shares until one of them is written to or read: what is
   // cold costs nothing twice. What others write to this one meanwhile may be in it or not. Empty on failure:
   // no memory; a part of this region is pinned, or was given up by madvise(MADV_FREE); mlockall(MCL_FUTURE).

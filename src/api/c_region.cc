@@ -87,7 +87,8 @@ coldpress_status coldpress_region_unpin(coldpress_region* region, size_t offset,
 }
 
 coldpress_status coldpress_region_drop(coldpress_region* region, size_t offset, size_t bytes) {
-  return give(region, offset, bytes, &Region::drop);
+  if (coldpress_status status = usable(region, offset, bytes); status != COLDPRESS_OK) return status;
+  return region->region.drop(offset, bytes) ? COLDPRESS_OK : COLDPRESS_REFUSED;
 }
 
 coldpress_status coldpress_region_clone(coldpress_region* region, coldpress_region** clone) {

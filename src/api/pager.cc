@@ -176,18 +176,15 @@ bool Region::pin(std::size_t offset, std::size_t bytes) {
   Part p = part(offset, bytes, true);
   if (p.bytes == 0) return true;
   return pager_->implementation_->operate([&](vm::Space& space, vm::Worker& worker) {
-    space.set_pinned(p.pages, true);
-    return space.page_in(p.pages, worker);
+    return space.set_pinned(p.pages, true) && space.page_in(p.pages, worker, true);
   });
 }
 
 void Region::unpin(std::size_t offset, std::size_t bytes) {
   Part p = part(offset, bytes, true);
   if (p.bytes == 0) return;
-  pager_->implementation_->operate([&](vm::Space& space, vm::Worker&) {
-    space.set_pinned(p.pages, false);
-    return true;
-  });
+  pager_->implementation_->operate(
+      [&](vm::Space& space, vm::Worker&) { return space.set_pinned(p.pages, false); });
 }
 
 Region Region::clone() {
@@ -218,9 +215,9 @@ Region Region::clone() {
   return {};
 }
 
-void Region::drop(std::size_t offset, std::size_t bytes) {
+bool Region::drop(std::size_t offset, std::size_t bytes) {
   Part p = part(offset, bytes, false);
-  if (p.bytes != 0) os::sys_madvise(p.start, p.bytes, MADV_DONTNEED);
+  return p.bytes == 0 || os::sys_madvise(p.start, p.bytes, MADV_DONTNEED) == 0;
 }
 
 }  // namespace coldpress

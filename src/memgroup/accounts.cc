@@ -95,11 +95,20 @@ std::int64_t Accounts::zswap_over(AccountId id) const {
   return most;
 }
 
-bool Accounts::swap_full(AccountId id) const {
-  for (; id != kProcess; id = table_[id].parent) {
-    if (table_[id].swapped.load(sync::kRelaxed) >= table_[id].swap_max.load(sync::kRelaxed)) return true;
-  }
-  return false;
+AccountId Accounts::at_zswap_max(AccountId id) const {
+  auto below = [](const Account& a) {
+    return a.stored_bytes.load(sync::kRelaxed) < a.zswap_max_bytes.load(sync::kRelaxed);
+  };
+  while (id != kProcess && below(table_[id])) id = table_[id].parent;
+  return id;
+}
+
+AccountId Accounts::at_swap_max(AccountId id) const {
+  auto below = [](const Account& a) {
+    return a.swapped.load(sync::kRelaxed) < a.swap_max.load(sync::kRelaxed);
+  };
+  while (id != kProcess && below(table_[id])) id = table_[id].parent;
+  return id;
 }
 
 bool Accounts::writes_back(AccountId id) const {

@@ -119,9 +119,12 @@ class Accounts {
   std::int64_t room(AccountId id) const;
   // Of the account or one above it, but account 0.
   bool zswap_full(AccountId id) const { return zswap_over(id) >= 0; }
+  // The first account, from `id` up, that has met that limit; kProcess: none.
+  AccountId at_zswap_max(AccountId id) const;
+  AccountId at_swap_max(AccountId id) const;
   // Compressed bytes beyond what it may have; negative: what it may have yet.
   std::int64_t zswap_over(AccountId id) const;
-  bool swap_full(AccountId id) const;
+  bool swap_full(AccountId id) const { return at_swap_max(id) != kProcess; }
   bool writes_back(AccountId id) const;
 
  private:

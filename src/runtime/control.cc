@@ -24,6 +24,8 @@ bool parse_count(std::string_view text, std::uint64_t most, std::uint64_t& numbe
 
 }  // namespace
 
+static_assert(sizeof(memgroup::Stats) <= ControlPage::kOffset);
+
 ControlPage& Engine::control() const {
   return *reinterpret_cast<ControlPage*>(reinterpret_cast<std::byte*>(stats_) + ControlPage::kOffset);
 }
@@ -245,10 +247,12 @@ bool Engine::write_some_back(std::uint64_t bytes, Text& answer) {
 }
 
 bool Engine::show_pool(bool compact) {
-  constexpr std::int64_t kSliceNs = 20'000'000;
+  constexpr std::int64_t kSliceNs = 5'000'000, kPatienceNs = 10'000'000'000;
   std::int64_t until = sync::now_ns() + kSliceNs;
-  while (compact && active_.load() && space_.compact_pool(true)) {
-    if (sync::now_ns() > until) return false;
+  // While the program stores and frees there may always be something.
+  bool patient = sync::now_ns() - order_begun_ns_ < kPatienceNs;
+  while (compact && patient && active_.load() && space_.compact_pool(true)) {
+    if (!keep_going() || sync::now_ns() > until) return false;
   }
   auto* page = reinterpret_cast<PoolPage*>(reinterpret_cast<std::byte*>(stats_) + PoolPage::kOffset);
   static_assert(zspool::kSizeClasses.count <= std::size(PoolPage{}.rows));

@@ -242,14 +242,14 @@ void Engine::begin_operation() {
 }
 
 bool Engine::serve_in_signal(PageIndex page) {
-  if (!active_.load()) return false;
-  // Engine threads have their own descriptors; the program may have closed the ones that this thread would
-  // use.
+  // In the child of a fork of a library process there is no engine, and its memory may be used for anything.
+  if (!active_.load() || (mode_ == Mode::kLibrary && !running())) return false;
+  // Engine threads have their own descriptors; the program may have closed this thread's.
   if (mode_ == Mode::kProcess && !mmu_.usable_here()) return ask_and_wait(page);
   vm::Worker& worker = borrow_worker();
   begin_operation();
   // What is out is ours; of the rest the kernel knows.
-  bool ours = space_.pages().get(page).is_entry() || space_.knows(page), served = true;
+  bool ours = space_.pages().get(page).is_out() || space_.knows(page), served = true;
   if (ours) {
     {
       memgroup::Waiting thread(lost_);

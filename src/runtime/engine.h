@@ -44,6 +44,9 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   const Config& config() const { return config_; }
   // Whether there is an engine in this process: not in the child of a fork that bypassed the C library.
   bool running() const;
+  // In the child of a fork of a library process, which has no engine: whether the page belonged to its
+  // parent's.
+  bool was_managed_here(PageIndex page) const;
   // Whether ranges are registered (kProcess: the limit has been near).
   bool managing() const { return active_.load(); }
 

@@ -274,4 +274,8 @@ void Engine::start_afresh(int main_fd) {
   }
 }
 
+bool Engine::was_managed_here(PageIndex page) const {
+  return mode_ == Mode::kLibrary && pid_ != os::sys_getpid() && space_.copy_knows(page);
+}
+
 }  // namespace coldpress::runtime

@@ -100,6 +100,7 @@ void Engine::watch() {
   if (active_.load()) {
     space_.watch_groups(monitor_worker_);
     space_.recompress_some(monitor_worker_);
+    space_.compact_pool();  // what that has left sparse; reclaim need not come by
     std::int64_t now = sync::now_ns();
     // All threads of the process but the engine's own.
     if (lost_.due(now)) {

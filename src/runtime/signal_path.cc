@@ -1,5 +1,8 @@
 #include "runtime/signal_path.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "runtime/engine.h"
 
 extern "C" int __sigaction(int, const struct sigaction*, struct sigaction*);
@@ -10,8 +13,8 @@ namespace {
 constexpr std::size_t kMaxEngines = 16;
 sync::Atomic<Engine*> engines[kMaxEngines];
 sync::Mutex install_mutex;
-bool installed = false;
 struct sigaction chained;
+sync::Atomic<std::int64_t> waited_ns{0};  // for a parent
 
 void call_chained(int number, siginfo_t* info, void* context) {
   if ((chained.sa_flags & SA_SIGINFO) != 0 && chained.sa_sigaction != nullptr) {
@@ -26,6 +29,20 @@ void call_chained(int number, siginfo_t* info, void* context) {
   }
 }
 
+// In the child of a fork, until the parent has filled it: then its memory is registered no more, and what
+// faults there has another reason. A parent that was killed meanwhile leaves it so, too.
+bool waits_for_parent(PageIndex page) {
+  constexpr std::int64_t kLookNs = 200'000, kPatienceNs = 60'000'000'000;
+  for (auto& slot : engines) {
+    Engine* engine = slot.load(sync::kAcquire);
+    if (engine == nullptr || !engine->was_managed_here(page) || waited_ns.load() > kPatienceNs) continue;
+    waited_ns.fetch_add(kLookNs);
+    sync::sleep_ns(kLookNs);
+    return true;
+  }
+  return false;
+}
+
 void handle(int number, siginfo_t* info, void* context) {
   // A touch of a missing page; poison (BUS_MCEERR_AR) and what the program raises itself are not ours.
   if (info->si_code == BUS_ADRERR) {
@@ -34,6 +51,7 @@ void handle(int number, siginfo_t* info, void* context) {
       Engine* engine = slot.load(sync::kAcquire);
       if (engine != nullptr && engine->serve_in_signal(page)) return;
     }
+    if (waits_for_parent(page)) return;
   }
   call_chained(number, info, context);
 }
@@ -42,12 +60,15 @@ void handle(int number, siginfo_t* info, void* context) {
 
 bool add_signal_engine(Engine& engine) {
   sync::MutexLock lock(install_mutex);
-  if (!installed) {
-    struct sigaction action {};
+  bool alone =
+      std::none_of(std::begin(engines), std::end(engines), [](auto& slot) { return slot.load() != nullptr; });
+  if (alone) {  // also if the program has set a handler since the last one went
+    struct sigaction action {
+    }, before{};
     action.sa_sigaction = &handle;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART;
-    if (__sigaction(SIGBUS, &action, &chained) != 0) return false;
-    installed = true;
+    if (__sigaction(SIGBUS, &action, &before) != 0) return false;
+    if ((before.sa_flags & SA_SIGINFO) == 0 || before.sa_sigaction != &handle) chained = before;
   }
   for (auto& slot : engines) {
     if (slot.load() == nullptr) {

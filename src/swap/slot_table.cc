@@ -105,23 +105,26 @@ bool SlotTable::lock(Entry entry, SlotWord& out) {
       case TryLock::kStale:
         return false;
       case TryLock::kBusy:
-        wait_unlocked(entry.slot);
+        wait(entry.slot, ticket(entry.slot));
     }
   }
 }
 
-void SlotTable::wait_unlocked(SlotIndex slot) {
+std::uint32_t SlotTable::ticket(SlotIndex slot) {
   auto& atom = word(slot);
   std::uint64_t value = atom.load(sync::kRelaxed);
   while ((value & kLock) != 0) {
-    if ((value & kWaiters) == 0 &&
-        !atom.compare_exchange_weak(value, value | kWaiters, sync::kRelaxed, sync::kRelaxed)) {
-      continue;
+    if ((value & kWaiters) != 0 ||
+        atom.compare_exchange_weak(value, value | kWaiters, sync::kRelaxed, sync::kRelaxed)) {
+      return static_cast<std::uint32_t>(value | kWaiters);
     }
-    // The lower half holds lock and waiters (little-endian): the kernel compares it once more.
-    sync::futex_wait(&atom, static_cast<std::uint32_t>(value | kWaiters));
-    value = atom.load(sync::kRelaxed);
   }
+  return 0;
+}
+
+void SlotTable::wait(SlotIndex slot, std::uint32_t ticket) {
+  // The lower half holds lock and waiters (little-endian); who unlocks clears both.
+  if (ticket != 0) sync::futex_wait(&word(slot), ticket);
 }
 
 void SlotTable::release_lock(SlotIndex slot, std::uint64_t value) {

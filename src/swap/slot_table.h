@@ -80,8 +80,10 @@ class SlotTable {
   // As lock(), but answers kBusy instead of sleeping.
   enum class TryLock { kLocked, kBusy, kStale };
   TryLock try_lock(Entry entry, SlotWord& word);
-  // Sleeps until the slot is not locked.
-  void wait_unlocked(SlotIndex slot);
+  // To sleep until the slot is unlocked: whoever holds it now, not the next one. wait() may return for no
+  // reason.
+  std::uint32_t ticket(SlotIndex slot);
+  void wait(SlotIndex slot, std::uint32_t ticket);
 
   // Unlocks with a new owner of the bytes.
   void unlock(Entry entry, State state, std::uint32_t payload);

@@ -48,7 +48,7 @@ enum class Mutant : std::uint8_t {
   kMarkStays,        // the mark of a page that was read in vain stays
   kMarkForgetsZap,   // who gives the page up leaves the mark as it is
   kMarkDropsTwice,   // and frees the slot, which the loader does
-  kMarkMoves,        // a page that moves takes the mark along
+  kMarkMoves,        // a page that moves does not tell its mark
   kMarkWakesNobody,  // who faulted meanwhile sleeps on
   // others of the kernel's bugs, by their number in docs/races.md
   kKeepCopy,            // 2: a load leaves the pool's copy behind

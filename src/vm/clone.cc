@@ -28,13 +28,17 @@ Space::Cloned Space::clone(PageRange from, PageIndex to, PageIndex& done, Worker
   PageIndex end = from.end - done > kSlice ? done + kSlice : from.end;
   for (unsigned futile = 0, interrupted = 0; done < end && !paused_.load();) {
     PageIndex before = done;
-    swap::Entry busy;
+    Prepared busy;
     CloneStep step = clone_words({done, end}, to + (done - from.begin), done, busy, worker);
     if (step == CloneStep::kRefused) return Cloned::kRefused;
     if (done > before) futile = interrupted = 0;
     bool changing = step == CloneStep::kChanging;
     if (step == CloneStep::kSlotBusy) {
-      slots_.wait_unlocked(busy.slot);
+      if (busy.mark != LoadMarks::kNone) {
+        marks_.wait(busy.mark, busy.ticket);
+      } else {
+        slots_.wait(busy.entry.slot, busy.ticket);
+      }
     } else if (step == CloneStep::kCaptureFirst) {
       if (futile > kPatience || interrupted > kInterruptions) return Cloned::kMakeOwn;
       PageIndex hand = done;
@@ -50,7 +54,7 @@ Space::Cloned Space::clone(PageRange from, PageIndex to, PageIndex& done, Worker
 }
 
 // Shares what is out of `from`, up to the first page that it can not; `done` goes with it.
-Space::CloneStep Space::clone_words(PageRange from, PageIndex to, PageIndex& done, swap::Entry& busy,
+Space::CloneStep Space::clone_words(PageRange from, PageIndex to, PageIndex& done, Prepared& busy,
                                     Worker& worker) {
   constexpr std::uint64_t kAtOnce = 64;  // pages under the mutex
   auto pages = static_cast<std::uint32_t>(std::min(from.pages(), kAtOnce));
@@ -74,10 +78,15 @@ Space::CloneStep Space::clone_words(PageRange from, PageIndex to, PageIndex& don
       forget_payer(before);
       store_word(to + i, before.paid_by(0));
     }
-    if (word.is_loading()) store_word(page, word = marks_.move(word.mark()));
+    if (word.is_loading()) {
+      sync::mark("clone: waits for a load");
+      busy.mark = word.mark();
+      busy.ticket = marks_.ticket(word.mark());
+      return CloneStep::kSlotBusy;
+    }
     CloneStep step = CloneStep::kDone;
     if (word.is_entry()) {
-      busy = word.entry();
+      busy.entry = word.entry();
       step = clone_word(word, to + i, worker);
     } else if (word.is_poisoned()) {
       step = clone_poison(to + i);
@@ -85,6 +94,7 @@ Space::CloneStep Space::clone_words(PageRange from, PageIndex to, PageIndex& don
       PageRange pinned = pinned_.at_or_after(page);
       step = pinned.contains(page) ? CloneStep::kRefused : CloneStep::kCaptureFirst;
     }
+    if (step == CloneStep::kSlotBusy) busy.ticket = slots_.ticket(busy.entry.slot);
     if (step != CloneStep::kDone) return step;
   }
   return CloneStep::kDone;

@@ -1,5 +1,5 @@
 // Fault service. The order of things in resolve() and prepare() is invariant 2 of space.h: bytes are made
-// ready under the slot's lock alone, published under the layout mutex after everything was checked again.
+// ready without the layout mutex (load.cc), published under it after everything was checked again.
 #include <algorithm>
 
 #include "base/log.h"
@@ -62,7 +62,7 @@ bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
           sync::sleep_ns(1000);
           break;
         }
-        slots_.wait_unlocked(prepared.entry.slot);
+        slots_.wait(prepared.entry.slot, prepared.ticket);
         break;
       case Outcome::kLoading:
         sync::mark("fault: sleeps on a mark");
@@ -103,6 +103,7 @@ Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& pre
   switch (slots_.try_lock(entry, slot)) {
     case swap::SlotTable::TryLock::kBusy:
       prepared.entry = entry;
+      prepared.ticket = slots_.ticket(entry.slot);
       return Outcome::kSlotBusy;
     case swap::SlotTable::TryLock::kStale:
       // Page words and the slots that they name change together, under the layout mutex.

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "codec/page_content.h"
+#include "sync/explore.h"
 #include "sync/futex.h"
 #include "vm/space.h"
 
@@ -26,6 +27,7 @@ bool filled(os::MoveStatus status) {
 // Copies the bytes of a page that is out into the worker's page, without changing who owns them. A copy, and
 // under the slot's lock: a frame may be compressed and given back as soon as the lock is free.
 Loaded Space::read_content(PageWord word, Worker& worker) {
+  if (word.is_loading()) sync::mark("fork: what is being read is read for the child");
   swap::Entry entry = (word.is_loading() ? marks_.entry(word.mark()) : word).entry();
   swap::SlotWord slot{};
   COLDPRESS_CHECK(slots_.lock(entry, slot));

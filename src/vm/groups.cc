@@ -138,7 +138,8 @@ bool Space::store_refused(AccountId account) const {
   bool all_full = zswap_max_left() <= 0, full = group_->accounts().zswap_full(account);
   if ((!all_full && !full) || (takes_raw() && may_write_back(account))) return false;
   if (all_full) memgroup::add_to(group_->stats().zswap_max_hit);
-  if (full) group_->accounts().count(account, &Account::reached_zswap_max);
+  memgroup::Accounts& accounts = group_->accounts();
+  if (full) accounts.count(accounts.at_zswap_max(account), &Account::reached_zswap_max);
   return true;
 }
 

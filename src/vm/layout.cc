@@ -287,7 +287,7 @@ void Space::set_aside(PageRange range) {
 }
 
 void Space::keep_or_forget(PageIndex page, PageWord word) {
-  if (word.is_loading()) word = marks_.move(word.mark());
+  if (word.is_loading()) word = marks_.take(word.mark());
   if (word.is_entry()) {
     COLDPRESS_CHECK(overtaken_.keep(page, word));
   } else {
@@ -373,10 +373,9 @@ void Space::move_words(PageRange from, PageIndex to) {
 }
 
 void Space::place_word(PageIndex page, PageWord moved) {
-  bool loading = moved.is_loading() && !sync::is_mutant(sync::Mutant::kMarkMoves);
-  if (loading) moved = marks_.move(moved.mark());
   store_word(page, moved);
-  if (!moved.is_entry() || loading) return;  // what is being loaded is in no frame
+  if (moved.is_loading() && !sync::is_mutant(sync::Mutant::kMarkMoves)) marks_.move(moved.mark(), page);
+  if (!moved.is_entry()) return;
   // A frame remembers its page, for the way back.
   swap::SlotWord slot{};
   COLDPRESS_CHECK(slots_.lock(moved.entry(), slot));

@@ -22,7 +22,8 @@ Prepared Space::prepare(PageIndex page, Worker& worker) {
   PageWord word = table_.get(page);
   if (!word.is_entry()) return prepared;
   prepared.entry = word.entry();
-  if (!slots_.lock(prepared.entry, prepared.word)) return prepared;
+  // In use: what to wait for, the page word says once it is looked at under the layout mutex.
+  if (slots_.try_lock(prepared.entry, prepared.word) != SlotTable::TryLock::kLocked) return prepared;
   if (sync::is_mutant(sync::Mutant::kPublishFirst)) make_room(worker);
   State state = prepared.word.state;
   prepared.out_of_reach = state == State::kDevice && !worker.devices;
@@ -68,7 +69,7 @@ Loaded Space::load(swap::SlotWord slot, bool many, Worker& worker, std::byte* pa
 }
 
 // As prepare(). Not valid: somebody is at the slot, or the page has come or gone meanwhile. A mark must be
-// taken off also then.
+// taken off whatever was loaded.
 Prepared Space::prepare_marked(PageIndex page, bool many, Worker& worker, std::byte* bytes) {
   Prepared prepared;
   {
@@ -77,9 +78,10 @@ Prepared Space::prepare_marked(PageIndex page, bool many, Worker& worker, std::b
     if (!word.is_entry()) return prepared;
     prepared.entry = word.entry();
     if (slots_.try_lock(prepared.entry, prepared.word) != SlotTable::TryLock::kLocked) return prepared;
-    prepared.mark = marks_.put(word);
+    if (loads_slowly(prepared.word.state)) prepared.mark = marks_.put(page, word);
     if (prepared.mark != LoadMarks::kNone) store_word(page, PageWord::loading(prepared.mark));
   }
+  sync::mark("fault: loads with a mark");
   bool pinned =
       !sync::is_mutant(sync::Mutant::kNoPin) && (!many || !sync::is_mutant(sync::Mutant::kRunUnlocked));
   if (!pinned) slots_.unlock(prepared.entry);
@@ -96,17 +98,18 @@ void Space::take_marks_off(PageIndex page, Prepared (&run)[Worker::kMaxRun], std
     if (mark == LoadMarks::kNone) continue;
     if (i == count && sync::is_mutant(sync::Mutant::kMarkStays)) continue;
     PageWord entry = marks_.entry(mark);
+    PageIndex at = marks_.page(mark);
     switch (marks_.take_off(mark)) {
       case LoadMarks::Fate::kStayed:
-        COLDPRESS_CHECK(table_.peek(page + i) == PageWord::loading(mark));
-        store_word(page + i, entry);
+        if (at != page + i) sync::mark("fault: the page was moved while it was read");
+        COLDPRESS_CHECK(table_.peek(at) == PageWord::loading(mark));
+        store_word(at, entry);
         break;
       case LoadMarks::Fate::kGivenUp:
         sync::mark("fault: the page was given up while it was read");
         drop_entry(entry.entry());
         break;
-      case LoadMarks::Fate::kMoved:
-        sync::mark("fault: the page was moved while it was read");
+      case LoadMarks::Fate::kTaken:
         break;
       case LoadMarks::Fate::kFree:
         COLDPRESS_CHECK(!"a mark in use is free");

@@ -6,12 +6,13 @@
 
 namespace coldpress::vm {
 
-std::uint32_t LoadMarks::put(PageWord entry) {
+std::uint32_t LoadMarks::put(PageIndex page, PageWord entry) {
   if (in_use_ == kMarks) return kNone;
   while (marks_[next_].fate != Fate::kFree) next_ = (next_ + 1) % kMarks;
   std::uint32_t mark = next_;
   next_ = (next_ + 1) % kMarks;
   marks_[mark].entry = entry;
+  marks_[mark].page = page;
   marks_[mark].fate = Fate::kStayed;
   ++in_use_;
   return mark;
@@ -20,11 +21,19 @@ std::uint32_t LoadMarks::put(PageWord entry) {
 void LoadMarks::leave(std::uint32_t mark, Fate fate) {
   COLDPRESS_CHECK(marks_[mark].fate == Fate::kStayed);
   marks_[mark].fate = fate;
+  wake(marks_[mark]);  // nothing keeps them from the page that is there now
 }
 
-PageWord LoadMarks::move(std::uint32_t mark) {
-  leave(mark, Fate::kMoved);
+PageWord LoadMarks::take(std::uint32_t mark) {
+  leave(mark, Fate::kTaken);
   return marks_[mark].entry;
+}
+
+void LoadMarks::wake(Mark& mark) {
+  std::uint32_t turn = mark.turn.load(sync::kRelaxed);
+  mark.turn.store((turn & ~kWaiters) + kTurn, sync::kRelease);
+  bool waiters = (turn & kWaiters) != 0 && !sync::is_mutant(sync::Mutant::kMarkWakesNobody);
+  if (waiters) sync::futex_wake(&mark.turn, 1 << 30);
 }
 
 LoadMarks::Fate LoadMarks::take_off(std::uint32_t mark) {
@@ -33,10 +42,7 @@ LoadMarks::Fate LoadMarks::take_off(std::uint32_t mark) {
   COLDPRESS_CHECK(fate != Fate::kFree);
   m.fate = Fate::kFree;
   --in_use_;
-  std::uint32_t turn = m.turn.load(sync::kRelaxed);
-  m.turn.store((turn & ~kWaiters) + kTurn, sync::kRelease);
-  bool waiters = (turn & kWaiters) != 0 && !sync::is_mutant(sync::Mutant::kMarkWakesNobody);
-  if (waiters) sync::futex_wake(&m.turn, 1 << 30);
+  wake(m);
   return fate;
 }
 

@@ -4,10 +4,9 @@
 // that the bytes stay where they are; and whoever gives the page up (munmap, MADV_DONTNEED) holds the layout
 // mutex, so he must not wait for that lock: everybody would wait with him. Therefore the loader first
 // exchanges the page's entry for a mark, which keeps the entry, and
-//   who faults on the page   sleeps until the mark is taken off
+//   who faults on the page   sleeps until the mark is taken off, or the page is gone
 //   who gives the page up    tells the mark, and goes on; the loader frees the slot
-//   who moves the page       takes the entry back, to put it where the page goes; the loader's is only the
-//   bytes
+//   who moves the page       takes the mark along, and tells it where the page is
 // The loader takes the mark off before it looks what became of the page: then the word is an entry again, or
 // somebody else's, and what follows is the same as for a load from the pool (fault.cc).
 //
@@ -33,22 +32,24 @@ class LoadMarks {
   // What became of the page meanwhile.
   enum class Fate : std::uint8_t {
     kFree,     // of a mark: it is nobody's
-    kStayed,   // its word is the mark
-    kMoved,    // the entry is somewhere, or was given up there
+    kStayed,   // the word of page() is the mark
+    kTaken,    // the entry is with somebody else
     kGivenUp,  // whoever takes the mark off frees the slot
   };
 
-  // A mark that keeps `entry`. kNone: all are in use; then the slot's lock has to do.
-  std::uint32_t put(PageWord entry);
+  // A mark for the page that keeps its `entry`. kNone: all are in use; then the slot's lock has to do.
+  std::uint32_t put(PageIndex page, PageWord entry);
   PageWord entry(std::uint32_t mark) const { return marks_[mark].entry; }
-  // The page goes: to be freed by the loader; or elsewhere, with the entry that is returned.
+  PageIndex page(std::uint32_t mark) const { return marks_[mark].page; }
+  void move(std::uint32_t mark, PageIndex to) { marks_[mark].page = to; }
+  // The page is given up; or its entry taken, to be kept without a page. Each wakes who waits.
   void give_up(std::uint32_t mark) { leave(mark, Fate::kGivenUp); }
-  PageWord move(std::uint32_t mark);
+  PageWord take(std::uint32_t mark);
   // By the loader. Wakes who waits.
   Fate take_off(std::uint32_t mark);
   std::uint32_t in_use() const { return in_use_; }
 
-  // For wait(), which returns when the mark was taken off.
+  // For wait(), which returns when the mark was taken off, or the page has gone.
   std::uint32_t ticket(std::uint32_t mark);
   void wait(std::uint32_t mark, std::uint32_t ticket) const;
 
@@ -56,9 +57,11 @@ class LoadMarks {
   static constexpr std::uint32_t kWaiters = 1, kTurn = 2;
   struct Mark {
     PageWord entry;
-    sync::Atomic<std::uint32_t> turn{0};  // counts, by kTurn, how often it was taken off
+    PageIndex page;
+    sync::Atomic<std::uint32_t> turn{0};  // counts, by kTurn, how often who waited was woken
     Fate fate = Fate::kFree;
   };
+  static void wake(Mark& mark);
   void leave(std::uint32_t mark, Fate fate);
 
   Mark marks_[kMarks];

@@ -8,7 +8,7 @@
 //
 // What is in the pool, or same-filled, is there at once. What is on a device was packed in the order in which
 // it left, which is mostly that of the addresses: from the second read on a whole segment is read, and what
-// follows comes from memory (DeviceStore::read()). The bytes are made ready under the slot locks alone, one
+// follows comes from memory (DeviceStore::read()). The bytes are made ready without the layout mutex, one
 // page after the other; then, under the layout mutex, as many of them as are still
 // what they were are installed together.
 #include <algorithm>

@@ -340,12 +340,15 @@ std::uint64_t Space::page_out(PageRange range, Worker& worker) {
   return captured;
 }
 
-bool Space::page_in(PageRange range, Worker& worker) {
+// `fill`: what was never touched comes, too. That is where usage is counted.
+bool Space::page_in(PageRange range, Worker& worker, bool fill) {
   bool whole = true;
-  for (PageIndex page = table_.next_leaf(range.begin, range.end); page < range.end;) {
-    if (table_.get(page).is_out()) handle_fault(page, true, worker);
+  for (PageIndex page = fill ? range.begin : table_.next_leaf(range.begin, range.end); page < range.end;) {
+    PageWord word = table_.get(page);
+    bool hole = fill && word.payer() == 0 && !word.is_poisoned();
+    if (word.is_out() || hole) handle_fault(page, true, worker);
     whole = whole && !table_.get(page).is_poisoned();
-    page = table_.next(page, range.end);
+    page = fill ? page + 1 : table_.next(page, range.end);
   }
   return whole;
 }

@@ -18,6 +18,8 @@ class RegionMap {
   // Cuts the range out. A full table loses the upper part of a split region (it is found again at the
   // next adoption).
   void remove(PageRange range);
+  // Whether there is memory for one range more, as a split needs it.
+  bool has_room() { return ranges_.grow_to(count_ + 1); }
   void clear() { count_ = 0; }
 
   // The first region that ends after `page`; an empty range when there is none.

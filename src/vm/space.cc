@@ -119,14 +119,13 @@ bool Space::managed(PageRange range) {
   return regions_.contains(range);
 }
 
-void Space::set_pinned(PageRange range, bool pinned) {
+bool Space::set_pinned(PageRange range, bool pinned) {
   sync::MutexLock lock(layout_);
-  if (!pinned) {
-    pinned_.remove(range);
-    hope_again();
-  } else {
-    COLDPRESS_CHECK(pinned_.add(range));
-  }
+  if (pinned) return pinned_.add(range);
+  if (!pinned_.has_room()) return false;
+  pinned_.remove(range);
+  hope_again();
+  return true;
 }
 
 std::uint64_t Space::metadata_pages() {

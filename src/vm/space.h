@@ -12,10 +12,9 @@
 // promise (no move succeeds while an untaken layout message exists) this makes every decision exact:
 //  1. A page word that is an entry is published, with its slot locked, before the page is captured, and is
 //     taken back if the capture fails; so a fault that follows the capture finds it.
-//  2. A load prepares the bytes under the slot's lock alone, then takes the layout mutex, then the slot
-//  again,
-//     and starts over if page word, slot state or payload have changed: equal entries prove nothing (ABA),
-//     but slot and generation under the lock do.
+//  2. A load prepares the bytes without the layout mutex (load.cc), then takes it, then the slot again, and
+//     starts over if page word, slot state or payload have changed: equal entries prove nothing (ABA), but
+//     slot and generation under the lock do.
 //  3. On kChanging everything is let go, the message is taken, and the page word is read from scratch.
 //  4. Metadata of a range dies when its message is taken, before anybody can register that range again.
 //
@@ -63,6 +62,10 @@ class Space {
   bool managed(PageRange range) EXCLUDES(layout_);
   // Whether the kernel has the page registered here.
   bool knows(PageIndex page) { return any_registered({page, page + 1}); }
+  // As managed(), in the child of a fork, of the copy that it has: who held the mutex is not there.
+  bool copy_knows(PageIndex page) const NO_THREAD_SAFETY_ANALYSIS {
+    return regions_.contains({page, page + 1});
+  }
 
   // --- faults and messages
   // Takes at most one message. A fault is returned in *fault (true) to be handled by the caller; layout
@@ -90,10 +93,10 @@ class Space {
   void make_old(PageRange range) EXCLUDES(layout_);
   // Captures what it can of the range, compresses it: returns the pages that left. And brings them back.
   std::uint64_t page_out(PageRange range, Worker& worker) EXCLUDES(layout_);
-  bool page_in(PageRange range, Worker& worker) EXCLUDES(layout_);
+  bool page_in(PageRange range, Worker& worker, bool fill = false) EXCLUDES(layout_);
   bool paused() const { return paused_.load(); }  // for a fork: nothing is taken out
   // Keeps reclaim from the range's pages, or lets it again. Pages that are out are brought in first.
-  void set_pinned(PageRange range, bool pinned) EXCLUDES(layout_);
+  bool set_pinned(PageRange range, bool pinned) EXCLUDES(layout_);  // false: no memory; it is as it was
 
   // --- memory groups (groups.cc); where usage is counted
   // The range's pages are charged to the account from now on. false: the table is full.
@@ -255,7 +258,7 @@ class Space {
 
   // clone.cc
   enum class CloneStep { kDone, kCaptureFirst, kSlotBusy, kChanging, kRefused };
-  CloneStep clone_words(PageRange from, PageIndex to, PageIndex& done, swap::Entry& busy, Worker& worker)
+  CloneStep clone_words(PageRange from, PageIndex to, PageIndex& done, Prepared& busy, Worker& worker)
       EXCLUDES(layout_);
   CloneStep clone_word(PageWord word, PageIndex to, Worker& worker) REQUIRES(layout_);
   CloneStep clone_poison(PageIndex to) REQUIRES(layout_);

@@ -41,9 +41,8 @@ enum class Loaded { kGood, kDamaged, kUnreadable };
 struct Prepared {
   bool valid = false, out_of_reach = false;
   Loaded loaded = Loaded::kGood;
-  std::uint32_t mark =
-      LoadMarks::kNone;  // to be taken off; or somebody else's, to be waited for with `ticket`
-  std::uint32_t ticket = 0;
+  // Its own mark, to be taken off; or somebody else's, to be waited for with `ticket`, as for the slot.
+  std::uint32_t mark = LoadMarks::kNone, ticket = 0;
   swap::Entry entry;
   swap::SlotWord word{};
 };

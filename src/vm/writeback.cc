@@ -81,7 +81,10 @@ bool Space::write_back(WritebackNeed need, Worker& worker, memgroup::AccountId a
   bool full = account == memgroup::kProcess ? pool_is_full() : group_->accounts().zswap_full(account);
   bool wanted = has_swap() && (need >= WritebackNeed::kShrink || full);
   if (full && zswap_max_left() < 0) add_to(group_->stats().zswap_max_hit);
-  if (full) group_->accounts().count(account, &memgroup::Account::reached_zswap_max);
+  if (full && account != memgroup::kProcess) {
+    memgroup::Accounts& accounts = group_->accounts();
+    accounts.count(accounts.at_zswap_max(account), &memgroup::Account::reached_zswap_max);
+  }
   if (wanted && swap_full()) {
     add_to(group_->stats().swap_max_hit);
   } else if (wanted) {
@@ -113,13 +116,10 @@ void Space::tidy_devices(Worker& worker) {
 // The next entry to go, of the accounts in `scope` that may write back: a few of each in turn.
 bool Space::next_victim(memgroup::AccountId scope, zswap::Zswap::Victim* victim) {
   constexpr std::uint32_t kOfEach = 32;
-  memgroup::Accounts& accounts = group_->accounts();
+  const memgroup::Accounts& accounts = group_->accounts();
   if (!accounts.any()) return zswap_.next_victim(victim);
   for (std::size_t looked_at = 0; looked_at <= accounts.end(); ++looked_at) {
     bool has = zswap_.listed(victims_of_) > 0 && accounts.within(victims_of_, scope);
-    if (has && accounts.swap_full(victims_of_)) {
-      accounts.count(victims_of_, &memgroup::Account::reached_swap_max);
-    }
     if (has && may_write_back(victims_of_) && victims_left_ > 0) {
       --victims_left_;
       if (zswap_.next_victim(victim, victims_of_)) return true;
@@ -135,9 +135,14 @@ bool Space::pack(memgroup::AccountId scope) {
   if (!devices_.begin()) return false;
   std::uint32_t packed = 0;
   std::uint64_t most = 0;  // each once
-  for (std::size_t i = 0; i < group_->accounts().end(); ++i) {
+  memgroup::Accounts& accounts = group_->accounts();
+  for (std::size_t i = 0; i < accounts.end(); ++i) {
     auto id = static_cast<memgroup::AccountId>(i);
-    if (id == scope || group_->accounts().within(id, scope)) most += zswap_.listed(id);
+    if (!accounts.within(id, scope)) continue;
+    most += zswap_.listed(id);
+    if (zswap_.listed(id) > 0 && accounts.writes_back(id)) {
+      accounts.count(accounts.at_swap_max(id), &memgroup::Account::reached_swap_max);
+    }
   }
   most = std::min(most, kMostVictims);
   for (std::uint64_t looked_at = 0; looked_at < most; ++looked_at) {

@@ -5,6 +5,7 @@
 // hang. The same at random, beside everything else: model.space; with other threads: sched.failures.
 //   COLDPRESS_MODEL_RUNS=N  as many series, from COLDPRESS_MODEL_SEED=N on
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -77,7 +78,7 @@ class SpaceFailures : public ::testing::TestWithParam<Failure> {};
 
 TEST_P(SpaceFailures, OneAfterTheOther) {
   std::uint64_t first = setting("COLDPRESS_MODEL_SEED", 1), runs = setting("COLDPRESS_MODEL_RUNS", 1);
-  std::uint64_t steps = 0;
+  std::uint64_t steps = 0, calls = 0;
   for (std::uint64_t seed = first; seed < first + runs; ++seed) {
     for (std::uint64_t times : {1, 3}) {
       std::uint64_t at = 1;
@@ -88,10 +89,12 @@ TEST_P(SpaceFailures, OneAfterTheOther) {
                         ", " + std::to_string(times) + " in a row";
         SCOPED_TRACE(running_now());
         chances = run_series(seed, {.interference = interference}).of_machine;
+        calls += chances;
         if (HasFailure()) return;
       }
     }
   }
+  EXPECT_GT(calls, 0u) << "nothing could fail: this proves nothing";
   std::cout << steps << " runs\n";
 }
 
@@ -107,17 +110,32 @@ TEST(SpaceFailuresOfTables, MemoryForTablesRunsOut) {
         running_now() = "COLDPRESS_MODEL_SEED=" + std::to_string(seed) + ", commit " + std::to_string(at) +
                         ", " + std::to_string(times) + " in a row";
         SCOPED_TRACE(running_now());
+        int said[2];
+        ASSERT_EQ(pipe(said), 0);
         pid_t child = fork();
         if (child == 0) {
           alarm(60);
+          rlimit none{0, 0};
+          setrlimit(RLIMIT_CORE, &none);
+          dup2(said[1], STDERR_FILENO);
+          close(said[1]);
           run_series(seed, {.fail_commit_at = at, .fail_commit_times = times});
           _exit(HasFailure() ? 1 : 0);
         }
+        close(said[1]);
+        std::string text;
+        char part[512];
+        for (ssize_t got; (got = read(said[0], part, sizeof part)) > 0;)
+          text.append(part, static_cast<std::size_t>(got));
+        close(said[0]);
         int status = 0;
         ASSERT_EQ(waitpid(child, &status, 0), child);
         bool was_stopped = WIFSIGNALED(status) && (WTERMSIG(status) == SIGILL || WTERMSIG(status) == SIGTRAP);
         stopped += was_stopped ? 1 : 0;
-        ASSERT_TRUE(was_stopped || status == 0);
+        ASSERT_TRUE(was_stopped || status == 0) << text;
+        if (was_stopped) {
+          ASSERT_NE(text.find("table_.ensure("), std::string::npos) << "stopped for another reason: " << text;
+        }
       }
     }
   }

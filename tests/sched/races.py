@@ -211,7 +211,13 @@ def page(found, mutants):
 
     head = ["| scenario | bound | executions | with a surprise | longest | mutants caught |",
             "|---|---:|---:|---:|---:|---|"]
-    out += ["## The five mails", ""]
+    out += [
+        "## The five mails",
+        "",
+        "Five messages of the kernel's memory-management list (linux-mm), of 2020 to 2024, each on a race",
+        "that lost data or hung a machine; the numbers are used in comments and in locking.md.",
+        "",
+    ]
     for mail, what, scenarios in MAILS:
         out += [f"**{mail}**: {what}.", "", *head, *rows(scenarios), ""]
     out += ["## What only this engine has", "", "| what | scenarios |", "|---|---|"]

@@ -6,8 +6,7 @@
 // number of schedules (two tasks of five operations: 252, with one more point each: 924).
 //
 //  1. choose() is the only source of nondeterminism: the next task, which sleeper wakes, whether one wakes
-//  for
-//     nothing, whether a weak exchange fails, what a device answers. The same answers give the same
+//     for nothing, whether a weak exchange fails, what a device answers. The same answers give the same
 //     execution.
 //  2. A task that waits for a lock can be chosen only when the lock is free, and has it when it goes on.
 //  3. Time stands still while a task can run. When none can, it goes to the next deadline; a deadline that

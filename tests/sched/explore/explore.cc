@@ -278,10 +278,12 @@ Report explore(const Scenario& scenario, const Search& search) {
   again.replay = report.replay;
   Report traced = explore_in_child(scenario, again, true);
   report.trace = traced.trace;
-  if (traced.failed) {
+  if (!traced.failed) {
+    report.failure += "\n(the replay did not fail: what decides is not choose() alone)";
+  } else if (first_line(traced.failure) == first_line(report.failure)) {
     report.failure = traced.failure;
   } else {
-    report.failure += "\n(the replay did not fail: what decides is not choose() alone)";
+    report.failure += "\n(the replay fails otherwise: what decides is not choose() alone)\n" + traced.failure;
   }
   return report;
 }

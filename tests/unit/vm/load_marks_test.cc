@@ -14,7 +14,7 @@ PageWord entry(std::uint32_t slot) { return PageWord::entry({{slot}, 7}, 3, 100)
 
 TEST(LoadMarks, KeepsTheEntryUntilItIsTakenOff) {
   auto marks = std::make_unique<LoadMarks>();
-  std::uint32_t a = marks->put(entry(1)), b = marks->put(entry(2));
+  std::uint32_t a = marks->put({10}, entry(1)), b = marks->put({20}, entry(2));
   ASSERT_NE(a, b);
   EXPECT_EQ(marks->entry(a), entry(1));
   EXPECT_EQ(marks->entry(b), entry(2));
@@ -26,11 +26,14 @@ TEST(LoadMarks, KeepsTheEntryUntilItIsTakenOff) {
 
 TEST(LoadMarks, TellsWhatBecameOfThePage) {
   auto marks = std::make_unique<LoadMarks>();
-  std::uint32_t a = marks->put(entry(1)), b = marks->put(entry(2));
+  std::uint32_t a = marks->put({10}, entry(1)), b = marks->put({20}, entry(2));
   marks->give_up(a);
-  EXPECT_EQ(marks->move(b), entry(2));
+  EXPECT_EQ(marks->page(b), PageIndex{20});
+  marks->move(b, {21});
+  EXPECT_EQ(marks->page(b), PageIndex{21});
+  EXPECT_EQ(marks->take(b), entry(2));
   EXPECT_EQ(marks->take_off(a), Fate::kGivenUp);
-  EXPECT_EQ(marks->take_off(b), Fate::kMoved);
+  EXPECT_EQ(marks->take_off(b), Fate::kTaken);
   EXPECT_DEATH((void)marks->take_off(b), "") << "it is nobody's";
 }
 
@@ -39,23 +42,33 @@ TEST(LoadMarks, AllCanBeInUseAndComeBack) {
   for (int round = 0; round < 2; ++round) {
     std::set<std::uint32_t> used;
     for (std::uint32_t i = 0; i < LoadMarks::kMarks; ++i)
-      EXPECT_TRUE(used.insert(marks->put(entry(i + 1))).second);
+      EXPECT_TRUE(used.insert(marks->put({i}, entry(i + 1))).second);
     EXPECT_LT(*used.rbegin(), LoadMarks::kMarks);
-    EXPECT_EQ(marks->put(entry(1)), LoadMarks::kNone);
+    EXPECT_EQ(marks->put({10}, entry(1)), LoadMarks::kNone);
     for (std::uint32_t mark : used) EXPECT_EQ(marks->take_off(mark), Fate::kStayed);
   }
 }
 
 TEST(LoadMarks, WhoWaitsForAnOldOneDoesNotWait) {
   auto marks = std::make_unique<LoadMarks>();
-  std::uint32_t mark = marks->put(entry(1));
+  std::uint32_t mark = marks->put({10}, entry(1));
   std::uint32_t ticket = marks->ticket(mark);
   EXPECT_EQ(marks->ticket(mark), ticket) << "of one load";
   (void)marks->take_off(mark);
   marks->wait(mark, ticket);
-  while (marks->put(entry(2)) != mark) continue;
+  while (marks->put({20}, entry(2)) != mark) continue;
   EXPECT_NE(marks->ticket(mark), ticket);
   marks->wait(mark, ticket);
+}
+
+TEST(LoadMarks, WhoWaitsDoesNotWaitForAPageThatIsGone) {
+  auto marks = std::make_unique<LoadMarks>();
+  std::uint32_t given_up = marks->put({10}, entry(1)), taken = marks->put({20}, entry(2));
+  std::uint32_t first = marks->ticket(given_up), second = marks->ticket(taken);
+  marks->give_up(given_up);
+  marks->wait(given_up, first);
+  (void)marks->take(taken);
+  marks->wait(taken, second);
 }
 
 TEST(LoadMarks, StandsInThePageWordWithoutHints) {
