@@ -28,7 +28,7 @@ Space::Cloned Space::clone(PageRange from, PageIndex to, PageIndex& done, Worker
   PageIndex end = from.end - done > kSlice ? done + kSlice : from.end;
   for (unsigned futile = 0, interrupted = 0; done < end && !paused_.load();) {
     PageIndex before = done;
-    Prepared busy;
+    Prepared busy{};
     CloneStep step = clone_words({done, end}, to + (done - from.begin), done, busy, worker);
     if (step == CloneStep::kRefused) return Cloned::kRefused;
     if (done > before) futile = interrupted = 0;

@@ -25,9 +25,10 @@ bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
   for (;;) {
     make_room(worker);
     if (account != memgroup::kProcess) make_room_within(account, worker);
-    Prepared run[Worker::kMaxRun];
+    Prepared run[Worker::kMaxRun];  // made one by one
     Prepared& prepared = run[0];
     prepared = prepare(page, worker);
+    run[1] = {};
     if (prepared.out_of_reach) return false;
     State state = prepared.word.state;
     bool loads = prepared.valid && prepared.loaded == Loaded::kGood && state != State::kFrame;
@@ -39,7 +40,8 @@ bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
     Outcome outcome;
     {
       sync::MutexLock lock(layout_);
-      take_marks_off(page, run, count);
+      if (worker.marks > 0) take_marks_off(page, run, count);
+      worker.marks = 0;
       outcome =
           count > 1 ? resolve_run(page, write, run, count, worker) : resolve(page, write, prepared, worker);
     }

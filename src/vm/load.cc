@@ -18,7 +18,7 @@ bool Space::loads_slowly(State state) {
 }
 
 Prepared Space::prepare(PageIndex page, Worker& worker) {
-  Prepared prepared;
+  Prepared prepared{};
   PageWord word = table_.get(page);
   if (!word.is_entry()) return prepared;
   prepared.entry = word.entry();
@@ -71,7 +71,7 @@ Loaded Space::load(swap::SlotWord slot, bool many, Worker& worker, std::byte* pa
 // As prepare(). Not valid: somebody is at the slot, or the page has come or gone meanwhile. A mark must be
 // taken off whatever was loaded.
 Prepared Space::prepare_marked(PageIndex page, bool many, Worker& worker, std::byte* bytes) {
-  Prepared prepared;
+  Prepared prepared{};
   {
     sync::MutexLock lock(layout_);
     PageWord word = table_.peek(page);
@@ -79,7 +79,10 @@ Prepared Space::prepare_marked(PageIndex page, bool many, Worker& worker, std::b
     prepared.entry = word.entry();
     if (slots_.try_lock(prepared.entry, prepared.word) != SlotTable::TryLock::kLocked) return prepared;
     if (loads_slowly(prepared.word.state)) prepared.mark = marks_.put(page, word);
-    if (prepared.mark != LoadMarks::kNone) store_word(page, PageWord::loading(prepared.mark));
+    if (prepared.mark != LoadMarks::kNone) {
+      store_word(page, PageWord::loading(prepared.mark));
+      ++worker.marks;
+    }
   }
   sync::mark("fault: loads with a mark");
   bool pinned =

@@ -7,10 +7,11 @@
 namespace coldpress::vm {
 
 std::uint32_t LoadMarks::put(PageIndex page, PageWord entry) {
-  if (in_use_ == kMarks) return kNone;
-  while (marks_[next_].fate != Fate::kFree) next_ = (next_ + 1) % kMarks;
+  if (in_use_ == kMarks - 1) return kNone;
+  auto after = [](std::uint32_t mark) { return mark % (kMarks - 1) + 1; };
+  while (marks_[next_].fate != Fate::kFree) next_ = after(next_);
   std::uint32_t mark = next_;
-  next_ = (next_ + 1) % kMarks;
+  next_ = after(next_);
   marks_[mark].entry = entry;
   marks_[mark].page = page;
   marks_[mark].fate = Fate::kStayed;

@@ -26,8 +26,8 @@ namespace coldpress::vm {
 
 class LoadMarks {
  public:
-  static constexpr std::uint32_t kMarks = 512;
-  static constexpr std::uint32_t kNone = kMarks;
+  static constexpr std::uint32_t kNone = 0;
+  static constexpr std::uint32_t kMarks = 512;  // with kNone, which is never given
 
   // What became of the page meanwhile.
   enum class Fate : std::uint8_t {
@@ -65,7 +65,7 @@ class LoadMarks {
   void leave(std::uint32_t mark, Fate fate);
 
   Mark marks_[kMarks];
-  std::uint32_t in_use_ = 0, next_ = 0;
+  std::uint32_t in_use_ = 0, next_ = 1;
 };
 
 }  // namespace coldpress::vm

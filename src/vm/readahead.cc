@@ -62,6 +62,7 @@ std::uint32_t Space::prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun
   if (run[0].word.state == State::kDevice && !worker.devices) return 1;
   for (; count < window; ++count) {
     Prepared& next = run[count];
+    next = {};
     PageWord word = table_.get(page + count);
     if (!word.is_entry()) break;
     next.entry = word.entry();
@@ -81,6 +82,7 @@ std::uint32_t Space::prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun
     if (!good) break;
     next.valid = true;
   }
+  if (count == window && count < Worker::kMaxRun) run[count] = {};
   return count;
 }
 

@@ -38,14 +38,15 @@ struct Shrinker {
 // fault.cc: what was found when a page's bytes were made ready, outside the layout mutex, in the worker's
 // page buffer.
 enum class Loaded { kGood, kDamaged, kUnreadable };
-struct Prepared {
-  bool valid = false, out_of_reach = false;
-  Loaded loaded = Loaded::kGood;
+struct Prepared {  // begins as {}
+  bool valid, out_of_reach;
+  Loaded loaded;
   // Its own mark, to be taken off; or somebody else's, to be waited for with `ticket`, as for the slot.
-  std::uint32_t mark = LoadMarks::kNone, ticket = 0;
+  std::uint32_t mark, ticket;
   swap::Entry entry;
-  swap::SlotWord word{};
+  swap::SlotWord word;
 };
+static_assert(LoadMarks::kNone == 0 && Loaded::kGood == Loaded{});
 
 // fault.cc: where first touches run upwards, and how many pages were filled at once.
 struct FillHint {

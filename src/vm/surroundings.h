@@ -22,6 +22,7 @@ struct Worker {
   static constexpr std::size_t kMaxPending = 1 << 15;
   std::uint64_t* pending = nullptr;  // page << 1 | write
   std::size_t pending_count = 0;
+  std::uint32_t marks = 0;  // that it has put (load_marks.h)
   bool background = false;  // it comes back soon, so it need not be patient
 
   void put_aside(PageIndex page_index, bool write) {

@@ -75,11 +75,12 @@ TEST_F(SpaceLinux, AnUnmappedRangeIsForgottenAndItsAddressReadsZero) {
   fill(memory);
   machine_.page_out(memory, kPages);
   drop(memory, kPages);
+  // At once, before another thread, or a sanitizer, maps something there.
+  void* again = mmap(memory, kPages << kPageShift, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   // munmap() returns when its message was taken; managed() waits until it was processed.
   EXPECT_FALSE(machine_.space().managed(LinuxMachine::range(memory, kPages)));
   EXPECT_EQ(machine_.stats().stored_pages.load(), 0u);
-  void* again = mmap(memory, kPages << kPageShift, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   ASSERT_EQ(again, memory);
   machine_.adopt(memory, kPages);
   expect_zeros(memory, kPages);

@@ -41,7 +41,7 @@ TEST(LoadMarks, AllCanBeInUseAndComeBack) {
   auto marks = std::make_unique<LoadMarks>();
   for (int round = 0; round < 2; ++round) {
     std::set<std::uint32_t> used;
-    for (std::uint32_t i = 0; i < LoadMarks::kMarks; ++i)
+    for (std::uint32_t i = 1; i < LoadMarks::kMarks; ++i)
       EXPECT_TRUE(used.insert(marks->put({i}, entry(i + 1))).second);
     EXPECT_LT(*used.rbegin(), LoadMarks::kMarks);
     EXPECT_EQ(marks->put({10}, entry(1)), LoadMarks::kNone);
@@ -72,7 +72,7 @@ TEST(LoadMarks, WhoWaitsDoesNotWaitForAPageThatIsGone) {
 }
 
 TEST(LoadMarks, StandsInThePageWordWithoutHints) {
-  for (std::uint32_t mark : {0u, 1u, LoadMarks::kMarks - 1}) {
+  for (std::uint32_t mark : {1u, 2u, LoadMarks::kMarks - 1}) {
     PageWord word = PageWord::loading(mark);
     EXPECT_TRUE(word.is_loading() && word.is_out());
     EXPECT_FALSE(word.is_entry() || word.is_zapped() || word.is_poisoned());
