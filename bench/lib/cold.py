@@ -37,7 +37,7 @@ class Cold:
             raise Ended("the driver did not fill its memory")
         return process
 
-    def coldpress(self, mib):
+    def coldpress(self, mib, wait_s=COLD_S):
         with contextlib.ExitStack() as stack:
             under = [str(self.tool), "run", "--quiet", "--swap", "none", "--limit", f"{mib * 2}M", "--"]
             process = self.filled(stack, mib, under)
@@ -51,7 +51,7 @@ class Cold:
             # As much as goes: the driver's buffers do not.
             subprocess.run([str(self.tool), "reclaim", str(process.pid), f"{mib}M"], capture_output=True)
             pages, at_once = stat()
-            time.sleep(COLD_S)
+            time.sleep(wait_s)
             return {"pages": pages, "at_once": at_once, "cold": stat()[1]}
 
     def zram(self, mib):
@@ -78,7 +78,8 @@ class Cold:
     def all(self, quick, tiny):
         mib, repeats = (32, 1) if tiny else (256, 1 if quick else 3)
         rows, skipped = [], {}
-        for mode, measure in (("zram", self.zram), ("run", self.coldpress)):
+        wait_s = 1 if tiny else COLD_S
+        for mode, measure in (("zram", self.zram), ("run", lambda mib: self.coldpress(mib, wait_s))):
             runs = []
             for repeat in range(repeats):
                 self.progress(f"cold {repeat + 1}/{repeats}: {mode}")
