@@ -8,12 +8,12 @@ import contextlib
 import errno
 import json
 import os
-import statistics
 import subprocess
 import time
 
 from kernel import Ended, Group, Missing, Zram
 from restore import Guardian
+from tables import median
 
 COLD_S = 10
 PAGE = 4096
@@ -96,10 +96,7 @@ def table(rows):
     if not rows:
         return ""
 
-    def of(row, key):
-        return statistics.median(run[key] for run in row["runs"])
-
-    zram = next((of(row, "at_once") for row in rows if row["mode"] == "zram"), None)
+    zram = next((median(row["runs"], "at_once") for row in rows if row["mode"] == "zram"), None)
     out = [
         f"Pages that are out, bytes each in pool and tables, at once and after {COLD_S} s:",
         "",
@@ -107,8 +104,9 @@ def table(rows):
         "|---|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        told = []
+        runs, told = row["runs"], []
         for key in ("at_once", "cold"):
-            told.append(f"{of(row, key):.0f} | {f'{of(row, key) / zram:.2f}' if zram else '-'}")
-        out.append(f"| {row['mode']} | {of(row, 'pages'):,.0f} | {' | '.join(told)} |")
+            taken = median(runs, key)
+            told.append(f"{taken:.0f} | {f'{taken / zram:.2f}' if zram else '-'}")
+        out.append(f"| {row['mode']} | {median(runs, 'pages'):,.0f} | {' | '.join(told)} |")
     return "\n".join(out) + "\n"

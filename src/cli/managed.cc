@@ -12,6 +12,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "cli/commands.h"
 #include "os/linux/stats_file.h"
 
 namespace coldpress::cli {
@@ -94,6 +95,17 @@ Managed::~Managed() {
 
 ControlPage& Managed::control() const {
   return *reinterpret_cast<ControlPage*>(static_cast<std::byte*>(page_) + ControlPage::kOffset);
+}
+
+int Managed::give(runtime::Order what, const std::string& text, std::uint64_t argument, unsigned timeout_s) {
+  if (!problem_.empty()) {
+    complain(problem_);
+    return 2;
+  }
+  std::string problem = order(what, text, argument, timeout_s);
+  if (problem.empty()) return 0;
+  complain(problem);
+  return 1;
 }
 
 std::string Managed::order(runtime::Order order, const std::string& text, std::uint64_t argument,

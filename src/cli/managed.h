@@ -26,12 +26,14 @@ class Managed : private runtime::OrderWatch {
                                                        runtime::PoolPage::kOffset);
   }
 
-  // Gives an order and waits for what became of it, at most timeout_s. "" or what went wrong. SIGINT, SIGTERM
-  // and SIGHUP stop it meanwhile; what it has done stays done.
-  std::string order(runtime::Order order, const std::string& text, std::uint64_t argument,
-                    unsigned timeout_s);
+  // Gives an order and waits for what became of it, at most timeout_s. The tool's status: 0; or 1, it was
+  // refused, or 2, there was nobody to give it to, after a complaint. SIGINT, SIGTERM and SIGHUP stop it
+  // meanwhile; what it has done stays done.
+  int give(runtime::Order order, const std::string& text, std::uint64_t argument, unsigned timeout_s);
 
  private:
+  std::string order(runtime::Order order, const std::string& text, std::uint64_t argument,
+                    unsigned timeout_s);
   runtime::ControlPage& control() const;
   bool ended() const override;
   bool cancelled() const override;

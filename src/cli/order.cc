@@ -16,16 +16,7 @@ constexpr unsigned kQuickS = 10, kLongS = 3600;
 
 int give(long pid, runtime::Order order, const std::string& text, std::uint64_t argument,
          unsigned timeout_s) {
-  Managed process(pid, true);
-  std::string problem = process.problem();
-  if (problem.empty()) {
-    problem = process.order(order, text, argument, timeout_s);
-    if (problem.empty()) return 0;
-    complain(problem);
-    return 1;
-  }
-  complain(problem);
-  return 2;
+  return Managed(pid, true).give(order, text, argument, timeout_s);
 }
 
 int give_size(long pid, runtime::Order order, const std::string& size) {

@@ -1,6 +1,9 @@
 // The classes of the pool of compressed pages, as zsmalloc's in debugfs.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
@@ -11,16 +14,8 @@ namespace coldpress::cli {
 int pool(long pid, bool compact, bool json) {
   constexpr unsigned kTimeoutS = 3600;
   Managed process(pid, true);
-  std::string problem = process.problem();
-  if (!problem.empty()) {
-    complain(problem);
-    return 2;
-  }
-  problem = process.order(runtime::Order::kPool, "", compact ? 1 : 0, kTimeoutS);
-  if (!problem.empty()) {
-    complain(problem);
-    return 1;
-  }
+  int status = process.give(runtime::Order::kPool, "", compact ? 1 : 0, kTimeoutS);
+  if (status != 0) return status;
   const runtime::PoolPage& pool = process.pool();
   auto all = nlohmann::ordered_json::array();
   std::uint64_t pages = 0, in_use = 0, freeable = 0;

@@ -69,13 +69,22 @@ bool Accounts::within(AccountId id, AccountId above) const {
 }
 
 AccountId Accounts::at_max(AccountId id) const {
-  while (id != kProcess && table_[id].usage() < table_[id].max.load(sync::kRelaxed)) id = table_[id].parent;
-  return id;
+  return first(id, [](const Account& a) { return a.usage() >= a.max.load(sync::kRelaxed); });
 }
 
 AccountId Accounts::above_high(AccountId id) const {
-  while (id != kProcess && table_[id].usage() <= table_[id].high.load(sync::kRelaxed)) id = table_[id].parent;
-  return id;
+  return first(id, [](const Account& a) { return a.usage() > a.high.load(sync::kRelaxed); });
+}
+
+AccountId Accounts::at_zswap_max(AccountId id) const {
+  return first(id, [](const Account& a) {
+    return a.stored_bytes.load(sync::kRelaxed) >= a.zswap_max_bytes.load(sync::kRelaxed);
+  });
+}
+
+AccountId Accounts::at_swap_max(AccountId id) const {
+  return first(
+      id, [](const Account& a) { return a.swapped.load(sync::kRelaxed) >= a.swap_max.load(sync::kRelaxed); });
 }
 
 std::int64_t Accounts::room(AccountId id) const {
@@ -95,27 +104,8 @@ std::int64_t Accounts::zswap_over(AccountId id) const {
   return most;
 }
 
-AccountId Accounts::at_zswap_max(AccountId id) const {
-  auto below = [](const Account& a) {
-    return a.stored_bytes.load(sync::kRelaxed) < a.zswap_max_bytes.load(sync::kRelaxed);
-  };
-  while (id != kProcess && below(table_[id])) id = table_[id].parent;
-  return id;
-}
-
-AccountId Accounts::at_swap_max(AccountId id) const {
-  auto below = [](const Account& a) {
-    return a.swapped.load(sync::kRelaxed) < a.swap_max.load(sync::kRelaxed);
-  };
-  while (id != kProcess && below(table_[id])) id = table_[id].parent;
-  return id;
-}
-
 bool Accounts::writes_back(AccountId id) const {
-  for (; id != kProcess; id = table_[id].parent) {
-    if (!table_[id].writeback.load(sync::kRelaxed)) return false;
-  }
-  return true;
+  return first(id, [](const Account& a) { return !a.writeback.load(sync::kRelaxed); }) == kProcess;
 }
 
 }  // namespace coldpress::memgroup

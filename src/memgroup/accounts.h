@@ -118,7 +118,7 @@ class Accounts {
   // Pages until one of them is at its max.
   std::int64_t room(AccountId id) const;
   // Of the account or one above it, but account 0.
-  bool zswap_full(AccountId id) const { return zswap_over(id) >= 0; }
+  bool zswap_full(AccountId id) const { return at_zswap_max(id) != kProcess; }
   // The first account, from `id` up, that has met that limit; kProcess: none.
   AccountId at_zswap_max(AccountId id) const;
   AccountId at_swap_max(AccountId id) const;
@@ -128,6 +128,11 @@ class Accounts {
   bool writes_back(AccountId id) const;
 
  private:
+  template <typename Predicate>
+  AccountId first(AccountId id, Predicate matches) const {
+    while (id != kProcess && !matches(table_[id])) id = table_[id].parent;
+    return id;
+  }
   static bool is_free(Account& account) {
     return !account.open.load() && account.children == 0 && !account.charged() &&
            !account.pressure.waited_for();

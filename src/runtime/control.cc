@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/size_text.h"
+#include "os/linux/stats_file.h"
 #include "runtime/engine.h"
 
 namespace coldpress::runtime {
@@ -25,6 +26,7 @@ bool parse_count(std::string_view text, std::uint64_t most, std::uint64_t& numbe
 }  // namespace
 
 static_assert(sizeof(memgroup::Stats) <= ControlPage::kOffset);
+static_assert(PoolPage::kOffset + sizeof(PoolPage) <= os::kStatsFileBytes);
 
 ControlPage& Engine::control() const {
   return *reinterpret_cast<ControlPage*>(reinterpret_cast<std::byte*>(stats_) + ControlPage::kOffset);

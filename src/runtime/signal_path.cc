@@ -63,8 +63,8 @@ bool add_signal_engine(Engine& engine) {
   bool alone =
       std::none_of(std::begin(engines), std::end(engines), [](auto& slot) { return slot.load() != nullptr; });
   if (alone) {  // also if the program has set a handler since the last one went
-    struct sigaction action {
-    }, before{};
+    struct sigaction action {};
+    struct sigaction before {};
     action.sa_sigaction = &handle;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART;
     if (__sigaction(SIGBUS, &action, &before) != 0) return false;

@@ -13,7 +13,6 @@
 #include <algorithm>
 
 #include "sync/explore.h"
-#include "sync/futex.h"
 #include "vm/space.h"
 
 namespace coldpress::vm {
@@ -28,17 +27,12 @@ Space::Cloned Space::clone(PageRange from, PageIndex to, PageIndex& done, Worker
   PageIndex end = from.end - done > kSlice ? done + kSlice : from.end;
   for (unsigned futile = 0, interrupted = 0; done < end && !paused_.load();) {
     PageIndex before = done;
-    Prepared busy{};
-    CloneStep step = clone_words({done, end}, to + (done - from.begin), done, busy, worker);
+    CloneStep step = clone_words({done, end}, to + (done - from.begin), done, worker);
     if (step == CloneStep::kRefused) return Cloned::kRefused;
     if (done > before) futile = interrupted = 0;
     bool changing = step == CloneStep::kChanging;
-    if (step == CloneStep::kSlotBusy) {
-      if (busy.mark != LoadMarks::kNone) {
-        marks_.wait(busy.mark, busy.ticket);
-      } else {
-        slots_.wait(busy.entry.slot, busy.ticket);
-      }
+    if (step == CloneStep::kBusy) {
+      wait_for(worker.busy);
     } else if (step == CloneStep::kCaptureFirst) {
       if (futile > kPatience || interrupted > kInterruptions) return Cloned::kMakeOwn;
       PageIndex hand = done;
@@ -54,8 +48,7 @@ Space::Cloned Space::clone(PageRange from, PageIndex to, PageIndex& done, Worker
 }
 
 // Shares what is out of `from`, up to the first page that it can not; `done` goes with it.
-Space::CloneStep Space::clone_words(PageRange from, PageIndex to, PageIndex& done, Prepared& busy,
-                                    Worker& worker) {
+Space::CloneStep Space::clone_words(PageRange from, PageIndex to, PageIndex& done, Worker& worker) {
   constexpr std::uint64_t kAtOnce = 64;  // pages under the mutex
   auto pages = static_cast<std::uint32_t>(std::min(from.pages(), kAtOnce));
   PageRange source{from.begin, from.begin + pages}, target{to, to + pages};
@@ -80,13 +73,11 @@ Space::CloneStep Space::clone_words(PageRange from, PageIndex to, PageIndex& don
     }
     if (word.is_loading()) {
       sync::mark("clone: waits for a load");
-      busy.mark = word.mark();
-      busy.ticket = marks_.ticket(word.mark());
-      return CloneStep::kSlotBusy;
+      worker.busy = at_mark(word);
+      return CloneStep::kBusy;
     }
     CloneStep step = CloneStep::kDone;
     if (word.is_entry()) {
-      busy.entry = word.entry();
       step = clone_word(word, to + i, worker);
     } else if (word.is_poisoned()) {
       step = clone_poison(to + i);
@@ -94,7 +85,6 @@ Space::CloneStep Space::clone_words(PageRange from, PageIndex to, PageIndex& don
       PageRange pinned = pinned_.at_or_after(page);
       step = pinned.contains(page) ? CloneStep::kRefused : CloneStep::kCaptureFirst;
     }
-    if (step == CloneStep::kSlotBusy) busy.ticket = slots_.ticket(busy.entry.slot);
     if (step != CloneStep::kDone) return step;
   }
   return CloneStep::kDone;
@@ -113,7 +103,10 @@ Space::CloneStep Space::clone_word(PageWord word, PageIndex to, Worker& worker) 
   if (table_.ensure(to) == nullptr || slots_.names() >= slots_.capacity()) return CloneStep::kRefused;
   swap::Entry entry = word.entry();
   swap::SlotWord slot{};
-  if (slots_.try_lock(entry, slot) != swap::SlotTable::TryLock::kLocked) return CloneStep::kSlotBusy;
+  if (slots_.try_lock(entry, slot) != swap::SlotTable::TryLock::kLocked) {
+    worker.busy = at_slot(entry);
+    return CloneStep::kBusy;
+  }
   bool shared = slots_.share(entry);
   slots_.unlock(entry);
   if (!shared) {

@@ -4,7 +4,6 @@
 
 #include "base/log.h"
 #include "sync/explore.h"
-#include "sync/futex.h"
 #include "vm/space.h"
 
 namespace coldpress::vm {
@@ -28,7 +27,6 @@ bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
     Prepared run[Worker::kMaxRun];  // made one by one
     Prepared& prepared = run[0];
     prepared = prepare(page, worker);
-    run[1] = {};
     if (prepared.out_of_reach) return false;
     State state = prepared.word.state;
     bool loads = prepared.valid && prepared.loaded == Loaded::kGood && state != State::kFrame;
@@ -40,8 +38,7 @@ bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
     Outcome outcome;
     {
       sync::MutexLock lock(layout_);
-      if (worker.marks > 0) take_marks_off(page, run, count);
-      worker.marks = 0;
+      take_marks_off(worker);
       outcome =
           count > 1 ? resolve_run(page, write, run, count, worker) : resolve(page, write, prepared, worker);
     }
@@ -58,17 +55,8 @@ bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
       case Outcome::kChanging:
         drain_messages(worker);
         break;
-      case Outcome::kSlotBusy:
-        sync::mark("fault: sleeps on the slot");
-        if (sync::is_mutant(sync::Mutant::kPollForSlot)) {
-          sync::sleep_ns(1000);
-          break;
-        }
-        slots_.wait(prepared.entry.slot, prepared.ticket);
-        break;
-      case Outcome::kLoading:
-        sync::mark("fault: sleeps on a mark");
-        marks_.wait(prepared.mark, prepared.ticket);
+      case Outcome::kBusy:
+        wait_for(worker.busy);
         break;
       case Outcome::kNoMemory:
         sync::sleep_ns(1000000);
@@ -92,9 +80,8 @@ Space::Outcome Space::resolve(PageIndex page, bool write, Prepared& prepared, Wo
     return Outcome::kDone;
   }
   if (word.is_loading()) {
-    prepared.mark = word.mark();
-    prepared.ticket = marks_.ticket(word.mark());
-    return Outcome::kLoading;
+    worker.busy = at_mark(word);
+    return Outcome::kBusy;
   }
   return fill(page, write);
 }
@@ -104,9 +91,8 @@ Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& pre
   swap::SlotWord slot{};
   switch (slots_.try_lock(entry, slot)) {
     case swap::SlotTable::TryLock::kBusy:
-      prepared.entry = entry;
-      prepared.ticket = slots_.ticket(entry.slot);
-      return Outcome::kSlotBusy;
+      worker.busy = at_slot(entry);
+      return Outcome::kBusy;
     case swap::SlotTable::TryLock::kStale:
       // Page words and the slots that they name change together, under the layout mutex.
       COLDPRESS_CHECK(!"page word names a dead slot");

@@ -135,11 +135,12 @@ bool Space::may_write_back(AccountId account) const {
 }
 
 bool Space::store_refused(AccountId account) const {
-  bool all_full = zswap_max_left() <= 0, full = group_->accounts().zswap_full(account);
-  if ((!all_full && !full) || (takes_raw() && may_write_back(account))) return false;
-  if (all_full) memgroup::add_to(group_->stats().zswap_max_hit);
   memgroup::Accounts& accounts = group_->accounts();
-  if (full) accounts.count(accounts.at_zswap_max(account), &Account::reached_zswap_max);
+  AccountId full = accounts.at_zswap_max(account);  // kProcess: none of the groups
+  bool all_full = zswap_max_left() <= 0;
+  if ((!all_full && full == kProcess) || (takes_raw() && may_write_back(account))) return false;
+  if (all_full) memgroup::add_to(group_->stats().zswap_max_hit);
+  accounts.count(full, &Account::reached_zswap_max);
   return true;
 }
 

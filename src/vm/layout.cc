@@ -374,7 +374,10 @@ void Space::move_words(PageRange from, PageIndex to) {
 
 void Space::place_word(PageIndex page, PageWord moved) {
   store_word(page, moved);
-  if (moved.is_loading() && !sync::is_mutant(sync::Mutant::kMarkMoves)) marks_.move(moved.mark(), page);
+  if (moved.is_loading()) {
+    sync::mark("fault: the page was moved while it was read");
+    if (!sync::is_mutant(sync::Mutant::kMarkMoves)) marks_.move(moved.mark(), page);
+  }
   if (!moved.is_entry()) return;
   // A frame remembers its page, for the way back.
   swap::SlotWord slot{};

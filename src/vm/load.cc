@@ -1,7 +1,5 @@
 // Makes the bytes of a page ready that is out, without the layout mutex: from the pool under the slot's lock,
 // from a device with a mark in the page word besides (vm/load_marks.h says what for).
-#include <utility>
-
 #include "sync/explore.h"
 #include "vm/space.h"
 
@@ -62,14 +60,15 @@ Loaded Space::load(swap::SlotWord slot, bool many, Worker& worker, std::byte* pa
     case State::kLost:
       return Loaded::kDamaged;
     case State::kFrame:
+      return Loaded::kGood;
     case State::kFree:
       break;
   }
-  return Loaded::kGood;
+  COLDPRESS_CHECK(!"a slot that is locked is free");
 }
 
-// As prepare(). Not valid: somebody is at the slot, or the page has come or gone meanwhile. A mark must be
-// taken off whatever was loaded.
+// As prepare(). Not valid: somebody is at the slot, or the page has come or gone meanwhile. Else the worker
+// may have a mark now, whatever was loaded.
 Prepared Space::prepare_marked(PageIndex page, bool many, Worker& worker, std::byte* bytes) {
   Prepared prepared{};
   {
@@ -78,10 +77,10 @@ Prepared Space::prepare_marked(PageIndex page, bool many, Worker& worker, std::b
     if (!word.is_entry()) return prepared;
     prepared.entry = word.entry();
     if (slots_.try_lock(prepared.entry, prepared.word) != SlotTable::TryLock::kLocked) return prepared;
-    if (loads_slowly(prepared.word.state)) prepared.mark = marks_.put(page, word);
-    if (prepared.mark != LoadMarks::kNone) {
-      store_word(page, PageWord::loading(prepared.mark));
-      ++worker.marks;
+    std::uint32_t mark = loads_slowly(prepared.word.state) ? marks_.put(page, word) : LoadMarks::kNone;
+    if (mark != LoadMarks::kNone) {
+      store_word(page, PageWord::loading(mark));
+      worker.marks[worker.mark_count++] = mark;
     }
   }
   sync::mark("fault: loads with a mark");
@@ -94,17 +93,13 @@ Prepared Space::prepare_marked(PageIndex page, bool many, Worker& worker, std::b
   return prepared;
 }
 
-// Of the run's pages, and of the one behind it, which was tried in vain.
-void Space::take_marks_off(PageIndex page, Prepared (&run)[Worker::kMaxRun], std::uint32_t count) {
-  for (std::uint32_t i = 0; i <= count && i < Worker::kMaxRun; ++i) {
-    std::uint32_t mark = std::exchange(run[i].mark, LoadMarks::kNone);
-    if (mark == LoadMarks::kNone) continue;
-    if (i == count && sync::is_mutant(sync::Mutant::kMarkStays)) continue;
+void Space::take_marks_off(Worker& worker) {
+  while (worker.mark_count > 0) {
+    std::uint32_t mark = worker.marks[--worker.mark_count];
     PageWord entry = marks_.entry(mark);
     PageIndex at = marks_.page(mark);
     switch (marks_.take_off(mark)) {
       case LoadMarks::Fate::kStayed:
-        if (at != page + i) sync::mark("fault: the page was moved while it was read");
         COLDPRESS_CHECK(table_.peek(at) == PageWord::loading(mark));
         store_word(at, entry);
         break;
@@ -117,6 +112,24 @@ void Space::take_marks_off(PageIndex page, Prepared (&run)[Worker::kMaxRun], std
       case LoadMarks::Fate::kFree:
         COLDPRESS_CHECK(!"a mark in use is free");
     }
+  }
+}
+
+// What must be waited for before the page can be served.
+Busy Space::at_mark(PageWord word) { return {word.mark(), marks_.ticket(word.mark()), {}}; }
+Busy Space::at_slot(swap::Entry entry) { return {LoadMarks::kNone, slots_.ticket(entry.slot), entry.slot}; }
+
+void Space::wait_for(const Busy& busy) {
+  if (busy.mark != LoadMarks::kNone) {
+    sync::mark("fault: sleeps on a mark");
+    marks_.wait(busy.mark, busy.ticket);
+    return;
+  }
+  sync::mark("fault: sleeps on the slot");
+  if (sync::is_mutant(sync::Mutant::kPollForSlot)) {
+    sync::sleep_ns(1000);
+  } else {
+    slots_.wait(busy.slot, busy.ticket);
   }
 }
 

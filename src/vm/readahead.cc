@@ -72,6 +72,7 @@ std::uint32_t Space::prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun
       slots_.unlock(next.entry);
       if (!worker.devices) break;
       next = prepare_marked(page + count, true, worker, bytes);
+      if (next.loaded != Loaded::kGood && sync::is_mutant(sync::Mutant::kMarkStays)) --worker.mark_count;
       if (!next.valid || next.word.state == State::kFrame || next.loaded != Loaded::kGood) break;
       continue;
     }
@@ -82,7 +83,6 @@ std::uint32_t Space::prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun
     if (!good) break;
     next.valid = true;
   }
-  if (count == window && count < Worker::kMaxRun) run[count] = {};
   return count;
 }
 

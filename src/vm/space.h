@@ -32,6 +32,7 @@
 #include "swap/frame_pool.h"
 #include "swap/slot_table.h"
 #include "sync/mutex.h"
+#include "vm/load_marks.h"
 #include "vm/overtaken.h"
 #include "vm/owner_map.h"
 #include "vm/page_table.h"
@@ -95,7 +96,7 @@ class Space {
   std::uint64_t page_out(PageRange range, Worker& worker) EXCLUDES(layout_);
   bool page_in(PageRange range, Worker& worker, bool fill = false) EXCLUDES(layout_);
   bool paused() const { return paused_.load(); }  // for a fork: nothing is taken out
-  // Keeps reclaim from the range's pages, or lets it again. Pages that are out are brought in first.
+  // Keeps reclaim from the range's pages, or lets it again. What is out stays out.
   bool set_pinned(PageRange range, bool pinned) EXCLUDES(layout_);  // false: no memory; it is as it was
 
   // --- memory groups (groups.cc); where usage is counted
@@ -198,13 +199,15 @@ class Space {
   Text group_accounts() REQUIRES(layout_);
   Adopted try_adopt(PageRange range) REQUIRES(layout_);
 
-  enum class Outcome { kDone, kAgain, kChanging, kSlotBusy, kLoading, kNoMemory, kGone };
+  enum class Outcome { kDone, kAgain, kChanging, kBusy, kNoMemory, kGone };
   Prepared prepare(PageIndex page, Worker& worker) EXCLUDES(layout_);
   static bool loads_slowly(swap::State state);
   Loaded load(swap::SlotWord slot, bool many, Worker& worker, std::byte* page);
   Prepared prepare_marked(PageIndex page, bool many, Worker& worker, std::byte* bytes) EXCLUDES(layout_);
-  void take_marks_off(PageIndex page, Prepared (&run)[Worker::kMaxRun], std::uint32_t count)
-      REQUIRES(layout_);
+  void take_marks_off(Worker& worker) REQUIRES(layout_);
+  Busy at_mark(PageWord word) REQUIRES(layout_);
+  Busy at_slot(swap::Entry entry) REQUIRES(layout_);
+  void wait_for(const Busy& busy) EXCLUDES(layout_);
   void give_up_loading(PageWord word) REQUIRES(layout_);
   // readahead.cc
   sync::Atomic<std::uint64_t>& expected_at(PageIndex page);
@@ -257,9 +260,8 @@ class Space {
   Loaded read_content(PageWord word, Worker& worker) REQUIRES(layout_);
 
   // clone.cc
-  enum class CloneStep { kDone, kCaptureFirst, kSlotBusy, kChanging, kRefused };
-  CloneStep clone_words(PageRange from, PageIndex to, PageIndex& done, Prepared& busy, Worker& worker)
-      EXCLUDES(layout_);
+  enum class CloneStep { kDone, kCaptureFirst, kBusy, kChanging, kRefused };
+  CloneStep clone_words(PageRange from, PageIndex to, PageIndex& done, Worker& worker) EXCLUDES(layout_);
   CloneStep clone_word(PageWord word, PageIndex to, Worker& worker) REQUIRES(layout_);
   CloneStep clone_poison(PageIndex to) REQUIRES(layout_);
 

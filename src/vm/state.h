@@ -7,7 +7,6 @@
 
 #include "memgroup/accounts.h"
 #include "sync/atomic.h"
-#include "vm/load_marks.h"
 #include "vm/surroundings.h"
 
 namespace coldpress::vm {
@@ -41,12 +40,10 @@ enum class Loaded { kGood, kDamaged, kUnreadable };
 struct Prepared {  // begins as {}
   bool valid, out_of_reach;
   Loaded loaded;
-  // Its own mark, to be taken off; or somebody else's, to be waited for with `ticket`, as for the slot.
-  std::uint32_t mark, ticket;
   swap::Entry entry;
   swap::SlotWord word;
 };
-static_assert(LoadMarks::kNone == 0 && Loaded::kGood == Loaded{});
+static_assert(Loaded::kGood == Loaded{});
 
 // fault.cc: where first touches run upwards, and how many pages were filled at once.
 struct FillHint {

@@ -9,6 +9,13 @@
 
 namespace coldpress::vm {
 
+// Who must be waited for, without the layout mutex: by a ticket for a mark (load_marks.h), or for a slot's
+// lock.
+struct Busy {
+  std::uint32_t mark, ticket;
+  SlotIndex slot;
+};
+
 // What one engine thread works with. One user at a time.
 struct Worker {
   zswap::Worker store;
@@ -22,8 +29,9 @@ struct Worker {
   static constexpr std::size_t kMaxPending = 1 << 15;
   std::uint64_t* pending = nullptr;  // page << 1 | write
   std::size_t pending_count = 0;
-  std::uint32_t marks = 0;  // that it has put (load_marks.h)
-  bool background = false;  // it comes back soon, so it need not be patient
+  std::uint32_t marks[kMaxRun], mark_count = 0;  // that it has put (load_marks.h)
+  Busy busy{};                                   // why an operation has stopped (kBusy)
+  bool background = false;                       // it comes back soon, so it need not be patient
 
   void put_aside(PageIndex page_index, bool write) {
     COLDPRESS_CHECK(pending_count < kMaxPending);

@@ -81,10 +81,8 @@ bool Space::write_back(WritebackNeed need, Worker& worker, memgroup::AccountId a
   bool full = account == memgroup::kProcess ? pool_is_full() : group_->accounts().zswap_full(account);
   bool wanted = has_swap() && (need >= WritebackNeed::kShrink || full);
   if (full && zswap_max_left() < 0) add_to(group_->stats().zswap_max_hit);
-  if (full && account != memgroup::kProcess) {
-    memgroup::Accounts& accounts = group_->accounts();
-    accounts.count(accounts.at_zswap_max(account), &memgroup::Account::reached_zswap_max);
-  }
+  memgroup::Accounts& accounts = group_->accounts();
+  accounts.count(accounts.at_zswap_max(account), &memgroup::Account::reached_zswap_max);
   if (wanted && swap_full()) {
     add_to(group_->stats().swap_max_hit);
   } else if (wanted) {

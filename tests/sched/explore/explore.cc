@@ -24,6 +24,7 @@ namespace {
 constexpr std::size_t kMostChoices = 1 << 16, kMostMarks = 64, kTraceBytes = 1 << 20;
 constexpr std::uint64_t kCheckEvery = 512;  // executions, of which one is run twice
 constexpr int kShorterTries = 300;
+constexpr char kNoEnd[] = "an execution does not end";
 
 // What the exploring process leaves to its parent, also when it dies.
 struct Shared {
@@ -99,7 +100,7 @@ void on_crash(int number) {
 constexpr unsigned kLookS = 20;
 void on_alarm(int) {
   static std::uint64_t seen = ~std::uint64_t{0};
-  if (shared->executions == seen) recorder.on_failure("an execution does not end");
+  if (shared->executions == seen) recorder.on_failure(kNoEnd);
   seen = shared->executions;
   alarm(kLookS);
 }
@@ -272,7 +273,9 @@ bool Run::stopping() { return sched::scheduler().stopping(); }
 Report explore(const Scenario& scenario, const Search& search) {
   Report report = explore_in_child(scenario, search, search.kind == Search::Kind::kReplay);
   if (!report.failed || search.kind == Search::Kind::kReplay) return report;
-  if (search.kind != Search::Kind::kDepthFirst) report.replay = shortened(scenario, search, report);
+  // Each attempt at an execution that does not end would take kLookS again.
+  bool quick = first_line(report.failure) != kNoEnd;
+  if (search.kind != Search::Kind::kDepthFirst && quick) report.replay = shortened(scenario, search, report);
   Search again = search;
   again.kind = Search::Kind::kReplay;
   again.replay = report.replay;

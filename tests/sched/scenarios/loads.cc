@@ -103,9 +103,10 @@ void two_faults_at_the_limit(Run& run) {
   m.check();
 }
 
-// The same with room: the loser sleeps on the winner's slot, and nobody looks at the clock.
-void two_faults_on_one_slot(Run& run) {
-  Machine m(run, {});
+// The same with room: the losers sleep on the winner's slot, or mark, and nobody looks at the clock.
+template <sync::Variant variant>
+void three_faults_on_one_page(Run& run) {
+  Machine m(run, {.variant = variant});
   PageRange pages = m.map(1);
   m.out(pages.begin, 1);
   for (const char* name : {"first", "second", "third"}) {
@@ -151,10 +152,15 @@ std::vector<Scenario> load_scenarios() {
        .marks = {"fault: makes room first"},
        .mutants = {{Mutant::kPublishFirst, "publish_first"}}},
       {.name = "two_faults_on_one_slot",
-       .body = two_faults_on_one_slot,
+       .body = three_faults_on_one_page<sync::Variant::kAsBuilt>,
        .sleeps = 0,
        .marks = {"fault: sleeps on the slot"},
        .mutants = {{Mutant::kPollForSlot, "poll_for_slot"}}},
+      {.name = "three_loads",
+       .body = three_faults_on_one_page<sync::Variant::kMarks>,
+       .sleeps = 0,
+       .marks = {"fault: sleeps on a mark"},
+       .mutants = {{Mutant::kMarkWakesNobody, "mark_wakes_nobody"}}},
   };
 }
 

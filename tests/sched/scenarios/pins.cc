@@ -149,18 +149,6 @@ void load_against_clone(Run& run) {
   m.check();
 }
 
-// Three threads fault on one page; nobody looks at the clock.
-void three_loads(Run& run) {
-  Machine m(run, {.variant = Variant::kMarks});
-  PageRange pages = m.map(1);
-  m.out(pages.begin, 1);
-  for (const char* name : {"first", "second", "third"}) {
-    run.task(name, [&] { MUST(m.read(pages.begin) == 1); });
-  }
-  run.go();
-  m.check();
-}
-
 // The device does not answer until the program has given the page up, which must not wait for it.
 void zap_while_the_device_hangs(Run& run) {
   Machine m(run, {.devices = 1, .takes_messages = true});
@@ -242,11 +230,6 @@ std::vector<Scenario> pin_scenarios() {
        .marks = {"fault: the page was moved while it was read"},
        .mutants = {{Mutant::kMarkMoves, "mark_moves"}}},
       {.name = "load_against_clone", .body = load_against_clone, .marks = {"clone: waits for a load"}},
-      {.name = "three_loads",
-       .body = three_loads,
-       .sleeps = 0,
-       .marks = {"fault: sleeps on a mark"},
-       .mutants = {{Mutant::kMarkWakesNobody, "mark_wakes_nobody"}}},
       {.name = "servers_against_reclaim", .body = servers_against_reclaim<kPins>, .surprised_bound = 0},
       {.name = "servers_against_reclaim_marked",
        .body = servers_against_reclaim<kMarks>,
