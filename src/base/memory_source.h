@@ -15,14 +15,19 @@
 
 namespace coldpress {
 
+struct MemoryPiece {
+  void* start;
+  std::size_t bytes;
+};
+
 class MemorySource {
  public:
   // Address space for `bytes` (rounded up to pages), not yet usable; nullptr when there is none left.
   virtual void* reserve(std::size_t bytes) = 0;
   // Makes [start, start+bytes) of a reservation readable and writable, zero-filled. false: out of memory.
   virtual bool commit(void* start, std::size_t bytes) = 0;
-  // Gives the physical memory back; the bytes read as zero afterwards.
-  virtual void discard(void* start, std::size_t bytes) = 0;
+  // Gives the physical memory of whole pages back; they read as zero afterwards. Many at once are cheaper.
+  virtual void discard(const MemoryPiece* pieces, std::size_t count) = 0;
   // Names a reservation, for whoever looks at the process from outside.
   virtual void label(void* start, std::size_t bytes, const char* name) {
     (void)start, (void)bytes, (void)name;

@@ -256,6 +256,8 @@ bool Engine::show_pool(bool compact) {
   while (compact && patient && active_.load() && space_.compact_pool(true)) {
     if (!keep_going() || sync::now_ns() > until) return false;
   }
+  space_.trim_pool(true);
+  refresh_gauges();
   auto* page = reinterpret_cast<PoolPage*>(reinterpret_cast<std::byte*>(stats_) + PoolPage::kOffset);
   static_assert(zspool::kSizeClasses.count <= std::size(PoolPage{}.rows));
   page->count = active_.load() ? zspool::ZsPool::class_count() : 0;

@@ -65,7 +65,8 @@ Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all
           PageTable::Word* at = table_.find(page + length);
           PageWord word = at == nullptr ? PageWord() : PageWord::from_raw(at->load(sync::kRelaxed));
           bool eligible = !word.is_out() && !word.is_zapped() && !word.is_poisoned();
-          if (eligible && !all && word.skip() > 0) {
+          bool joins = length > 0 && word.skip() == 1 && word.backoff() == 0;
+          if (eligible && !all && !joins && word.skip() > 0) {
             at->store(PageWord::native(word.backoff(), word.skip() - 1).paid_by(word.payer()).raw(),
                       sync::kRelease);
             eligible = false;

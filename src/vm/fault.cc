@@ -30,11 +30,8 @@ bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
     if (prepared.out_of_reach) return false;
     State state = prepared.word.state;
     bool loads = prepared.valid && prepared.loaded == Loaded::kGood && state != State::kFrame;
-    std::uint32_t count = loads ? prepare_run(page, run,
-                                              std::min<std::int64_t>(group_->accounts().room(account),
-                                                                     static_cast<std::int64_t>(to_next)),
-                                              worker)
-                                : 1;
+    std::uint32_t count =
+        loads ? prepare_run(page, run, group_->accounts().room(account), to_next, worker) : 1;
     Outcome outcome;
     {
       sync::MutexLock lock(layout_);
@@ -42,7 +39,7 @@ bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
       outcome =
           count > 1 ? resolve_run(page, write, run, count, worker) : resolve(page, write, prepared, worker);
     }
-    if (count == 1 && loads && outcome == Outcome::kDone) expect(page + 1, 1);
+    if (prepared.valid && outcome == Outcome::kDone) expect_after(page, run[count - 1], loads ? count : 0);
     switch (outcome) {
       case Outcome::kGone:
         mmu_->wake({page, page + 1});

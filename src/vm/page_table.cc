@@ -30,6 +30,15 @@ PageTable::Word* PageTable::ensure(PageIndex page) {
 }
 
 // Relaxed: it only tells that a leaf is there; who goes on to its words acquires it by find().
+PageIndex PageTable::next_out(PageIndex page, std::uint32_t most) const {
+  const Word* word = find(page);
+  std::uint64_t of_leaf = kLeafPages - page.value % kLeafPages;
+  for (std::uint64_t i = 0; word != nullptr && i <= most && i < of_leaf; ++i) {
+    if (PageWord::from_raw(word[i].load(sync::kRelaxed)).is_out()) return page + i;
+  }
+  return page;
+}
+
 PageIndex PageTable::next_leaf(PageIndex page, PageIndex end) const {
   PageIndex at{page.value / kLeafPages * kLeafPages};
   while (at < end) {

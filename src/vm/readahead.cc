@@ -1,16 +1,20 @@
 // Readahead by address: a fault that follows where the one before it has ended brings its neighbours along,
-// twice as many each time, installed by one call.
+// twice as many each time.
 //
 // Whether pages that were brought along are touched can not be seen; but when the next fault is for the page
-// right behind them, they were passed through. That is the hit that the window grows by; a fault elsewhere
-// finds no such place and brings one page. So random access pays nothing, and several streams at once do not
-// disturb each other: the places are kept in a table by the page that is expected next.
+// behind them, they were passed through. That is the hit that the window grows by; a fault elsewhere finds no
+// such place and brings one page. So random access pays nothing, and several streams at once do not disturb
+// each other: the places are kept in a table by the page that is expected next.
+//
+// "Behind" and "neighbours" are those of the pages that are out: what is resident does not fault, so a stream
+// that comes upon memory of which every fourth page is there must neither end there nor begin anew. Up to
+// kMostGap pages in a row are passed over.
 //
 // What is in the pool, or same-filled, is there at once. What is on a device was packed in the order in which
 // it left, which is mostly that of the addresses: from the second read on a whole segment is read, and what
 // follows comes from memory (DeviceStore::read()). The bytes are made ready without the layout mutex, one
-// page after the other; then, under the layout mutex, as many of them as are still
-// what they were are installed together.
+// page after the other; then, under the layout mutex, as many of them as are still what they were are
+// installed, each stretch of neighbours by one call.
 #include <algorithm>
 
 #include "codec/page_content.h"
@@ -26,6 +30,7 @@ using swap::State;
 namespace {
 
 constexpr unsigned kWindowBits = 8;
+constexpr std::uint32_t kMostGap = 8;
 
 }  // namespace
 
@@ -33,67 +38,77 @@ sync::Atomic<std::uint64_t>& Space::expected_at(PageIndex page) {
   return readahead_.expected[(page.value * 0x9e3779b97f4a7c15) >> (64 - Readahead::kBits)];
 }
 
-// How many pages a fault of `page` is to bring.
-std::uint32_t Space::window_at(PageIndex page) {
+// How many pages were brought before a fault of `page`, if that goes on where the last one has ended.
+std::uint32_t Space::window_at(PageIndex page, std::uint32_t otherwise) {
   std::uint64_t expected = expected_at(page).load(sync::kRelaxed);
-  if (expected >> kWindowBits != page.value) return 1;
-  auto before = static_cast<std::uint32_t>(expected & ((1u << kWindowBits) - 1));
-  add_to(group_->stats().swap_ra_hit, before - 1);
-  return std::min(before * 2, readahead_.most.load(sync::kRelaxed));
+  return expected >> kWindowBits == page.value ? expected & ((1u << kWindowBits) - 1) : otherwise;
 }
 
-// Whether a fault of `page` goes on where the last one has ended.
 bool Space::follows(PageIndex page) {
-  return readahead_.most.load(sync::kRelaxed) > 1 &&
-         expected_at(page).load(sync::kRelaxed) >> kWindowBits == page.value;
+  return readahead_.most.load(sync::kRelaxed) > 1 && window_at(page, 0) > 0;
 }
 
-void Space::expect(PageIndex next, std::uint32_t window) {
+// A fault of `page` has brought `count` pages, of which `last` is the last. 0: it was in a frame still, which
+// neither makes a stream nor ends one.
+void Space::expect_after(PageIndex page, const Prepared& last, std::uint32_t count) {
+  std::uint32_t window = count > 0 ? count : window_at(page, 0);
+  if (window == 0) return;
+  PageIndex next = table_.next_out(page + last.at + 1, kMostGap);
   expected_at(next).store(next.value << kWindowBits | window, sync::kRelaxed);
 }
 
-// Makes ready what follows `page`, whose own bytes are in the first place; `room` pages in all, at most.
-// Returns how many there are now.
+// Makes ready what follows `page`, whose own bytes are in the first place: `room` pages in all, at most, none
+// of them `reach` pages away. Returns how many there are now.
 std::uint32_t Space::prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun], std::int64_t room,
-                                 Worker& worker) {
-  auto window = static_cast<std::uint32_t>(std::clamp<std::int64_t>(room, 1, window_at(page)));
-  std::uint32_t count = 1;
+                                 std::uint64_t reach, Worker& worker) {
+  std::uint32_t before = window_at(page, 0);
+  if (before > 0) add_to(group_->stats().swap_ra_hit, before - 1);
+  std::uint32_t most = before > 0 ? std::min(before * 2, readahead_.most.load(sync::kRelaxed)) : 1;
+  auto window = static_cast<std::uint32_t>(std::clamp<std::int64_t>(room, 1, most));
   if (window > 1 && run[0].word.state == State::kSame) zswap_.load_same(run[0].word.payload, worker.page);
   if (run[0].word.state == State::kDevice && !worker.devices) return 1;
-  for (; count < window; ++count) {
+  std::uint32_t count = 1;
+  for (std::uint32_t at = 1; count < window && at < reach && at - run[count - 1].at <= kMostGap + 1; ++at) {
     Prepared& next = run[count];
     next = {};
-    PageWord word = table_.get(page + count);
-    if (!word.is_entry()) break;
+    next.at = at;
+    PageWord word = table_.get(page + at);
+    if (!word.is_entry()) continue;
     next.entry = word.entry();
-    if (slots_.try_lock(next.entry, next.word) != SlotTable::TryLock::kLocked) break;
+    if (slots_.try_lock(next.entry, next.word) != SlotTable::TryLock::kLocked) continue;
     std::byte* bytes = worker.page + count * kPageBytes;
-    if (loads_slowly(next.word.state)) {
+    bool passed_over = next.word.state == State::kFrame;
+    if (passed_over || loads_slowly(next.word.state)) {
       slots_.unlock(next.entry);
+      if (passed_over) continue;
       if (!worker.devices) break;
-      next = prepare_marked(page + count, true, worker, bytes);
+      next = prepare_marked(page + at, true, worker, bytes);
+      next.at = at;
       if (next.loaded != Loaded::kGood && sync::is_mutant(sync::Mutant::kMarkStays)) --worker.mark_count;
       if (!next.valid || next.word.state == State::kFrame || next.loaded != Loaded::kGood) break;
+      ++count;
       continue;
     }
     if (sync::is_mutant(sync::Mutant::kRunUnlocked)) slots_.unlock(next.entry);
-    bool there = next.word.state != State::kFrame && (next.word.state != State::kDevice || worker.devices);
+    bool there = next.word.state != State::kDevice || worker.devices;
     bool good = there && load(next.word, true, worker, bytes) == Loaded::kGood;
     if (!sync::is_mutant(sync::Mutant::kRunUnlocked)) slots_.unlock(next.entry);
     if (!good) break;
     next.valid = true;
+    ++count;
   }
   return count;
 }
 
-// Installs as many pages of the run as are what they were. Nothing but the first page has to be.
+// Installs as many pages of the run as are what they were; `count` of them in the end. Nothing but the first
+// page has to be.
 Space::Outcome Space::resolve_run(PageIndex page, bool write, Prepared (&run)[Worker::kMaxRun],
-                                  std::uint32_t count, Worker& worker) {
+                                  std::uint32_t& count, Worker& worker) {
   std::uint32_t locked = 0;
   swap::SlotWord slots[Worker::kMaxRun];
   for (; locked < count; ++locked) {
     Prepared& expected = run[locked];
-    PageWord word = table_.peek(page + locked);
+    PageWord word = table_.peek(page + expected.at);
     bool believes = sync::is_mutant(sync::Mutant::kRunEqualIsProof);
     if (believes && word.is_entry()) expected.entry = word.entry();
     if (!word.is_entry() || word.entry() != expected.entry) break;
@@ -103,30 +118,42 @@ Space::Outcome Space::resolve_run(PageIndex page, bool write, Prepared (&run)[Wo
     slots_.unlock(expected.entry);
     break;
   }
+  count = 1;
   if (locked >= 2) sync::mark("fault: a run comes at once");
   if (locked < 2) {
     if (locked == 1) slots_.unlock(run[0].entry);
     return resolve(page, write, run[0], worker);
   }
-  os::MoveResult result = mmu_->install_copy(page, worker.page, locked);
-  if (result.moved == 0 && result.status == os::MoveStatus::kGone) {
-    result = mmu_->install_copy(page, worker.page, 1);  // the run left the mapping
+  std::uint32_t done = 0;
+  os::MoveResult result{};
+  while (done < locked) {
+    std::uint32_t pages = 1;  // neighbours
+    while (done + pages < locked && run[done + pages].at == run[done].at + pages) ++pages;
+    PageIndex first = page + run[done].at;
+    std::byte* bytes = worker.page + done * kPageBytes;
+    result = mmu_->install_copy(first, bytes, pages);
+    if (result.moved == 0 && result.status == os::MoveStatus::kGone && pages > 1) {
+      result = mmu_->install_copy(first, bytes, 1);  // the run left the mapping
+    }
+    done += result.moved;
+    if (result.moved < pages) break;
   }
   for (std::uint32_t i = 0; i < locked; ++i) {
-    const Prepared& done = run[i];
-    if (i >= result.moved) {
-      slots_.unlock(done.entry);
+    const Prepared& brought = run[i];
+    if (i >= done) {
+      slots_.unlock(brought.entry);
       continue;
     }
-    PageWord word = table_.peek(page + i);
-    store_resident(page + i, i == 0 ? word_after_load(page, word) : PageWord::native(word.backoff(), 1));
-    count_load(page + i, done.word.state, i == 0);
-    give_up(done.entry, slots[i]);
+    PageIndex there = page + brought.at;
+    PageWord word = table_.peek(there);
+    store_resident(there, i == 0 ? word_after_load(there, word) : PageWord::native(word.backoff(), 1));
+    count_load(there, brought.word.state, i == 0);
+    give_up(brought.entry, slots[i]);
   }
-  if (result.moved == 0) return outcome_of(result);
-  group_->charge(result.moved);
-  add_to(group_->stats().swap_ra, result.moved - 1);
-  expect(page + result.moved, result.moved);
+  if (done == 0) return outcome_of(result);
+  group_->charge(done);
+  add_to(group_->stats().swap_ra, done - 1);
+  count = done;
   return Outcome::kDone;
 }
 

@@ -180,7 +180,7 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
   }
   // With nowhere to go, pages stay: taking them out would only bring them back.
   if (!zswap_.enabled() && !takes_raw())
-    return compact_pool() || write_back(WritebackNeed::kLastResort, worker);
+    return compact_pool() || trim_pool(true) || write_back(WritebackNeed::kLastResort, worker);
   if (!urgent && frames_.owned_frames() < rest_target()) {
     if (capture_next().pages > 0) return true;
   }
@@ -195,7 +195,7 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
     drain_messages(worker);  // all servers may be reclaiming: nobody else would take it
     return true;
   }
-  return compact_pool() || write_back(WritebackNeed::kLastResort, worker);
+  return compact_pool() || trim_pool(true) || write_back(WritebackNeed::kLastResort, worker);
 }
 
 // When a sixteenth of the pool, and it is worth the while, could be saved by packing it more densely.
@@ -206,9 +206,15 @@ bool Space::compact_pool(bool asked) {
   std::uint64_t saves = pool.compactable_pages();
   if (!asked && (saves < kWorthPages || saves * 16 < pool.pages())) return false;
   std::uint32_t freed = pool.compact(kMostObjects);
-  group_->uncharge(freed);
+  trim_pool(true);
   add_to(group_->stats().pool_compacted_pages, freed);
   return freed > 0;
+}
+
+bool Space::trim_pool(bool all) {
+  std::uint32_t pages = zswap_.pool().trim(all);
+  group_->uncharge(pages);
+  return pages > 0;
 }
 
 bool Space::release_spent() {

@@ -137,6 +137,7 @@ class Space {
   void set_swap_max(std::uint64_t pages) { swap_max_pages_.store(pages, sync::kRelaxed); }
   void set_pool_share(std::uint32_t percent, std::uint32_t accept_percent);
   bool compact_pool(bool asked = false);  // a step, if it is worth it or asked for; false: nothing to do
+  bool trim_pool(bool all);               // gives back what the pool keeps for new zspages (ZsPool::trim())
   void set_shrinker(bool enabled) { shrinker_.enabled.store(enabled, sync::kRelaxed); }
   // Objects of the account that the shrinker would take in a turn.
   std::uint64_t shrinkable(memgroup::AccountId account);
@@ -211,12 +212,12 @@ class Space {
   void give_up_loading(PageWord word) REQUIRES(layout_);
   // readahead.cc
   sync::Atomic<std::uint64_t>& expected_at(PageIndex page);
-  std::uint32_t window_at(PageIndex page);
+  std::uint32_t window_at(PageIndex page, std::uint32_t otherwise);
   bool follows(PageIndex page);
-  void expect(PageIndex next, std::uint32_t window);
+  void expect_after(PageIndex page, const Prepared& last, std::uint32_t count);
   std::uint32_t prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun], std::int64_t room,
-                            Worker& worker) EXCLUDES(layout_);
-  Outcome resolve_run(PageIndex page, bool write, Prepared (&run)[Worker::kMaxRun], std::uint32_t count,
+                            std::uint64_t reach, Worker& worker) EXCLUDES(layout_);
+  Outcome resolve_run(PageIndex page, bool write, Prepared (&run)[Worker::kMaxRun], std::uint32_t& count,
                       Worker& worker) REQUIRES(layout_);
   Outcome resolve(PageIndex page, bool write, Prepared& prepared, Worker& worker) REQUIRES(layout_);
   Outcome resolve_entry(PageIndex page, PageWord word, Prepared& prepared, Worker& worker) REQUIRES(layout_);

@@ -40,6 +40,7 @@ enum class Loaded { kGood, kDamaged, kUnreadable };
 struct Prepared {  // begins as {}
   bool valid, out_of_reach;
   Loaded loaded;
+  std::uint32_t at;  // pages from the one that is wanted
   swap::Entry entry;
   swap::SlotWord word;
 };

@@ -107,35 +107,9 @@ void ZsPool::unpin(Handle handle) {
 
 // --- zspages
 
-// A run of `length` pages: one that was used before, else new ones, else a part of a longer one.
-std::uint32_t ZsPool::take_run(std::uint32_t length) {
-  sync::MutexLock lock(runs_mutex_);
-  if (std::uint32_t id = free_runs_[length]; id != kNone) {
-    free_runs_[length] = zspages_[id].next;
-    return id;
-  }
-  bool room = zspages_.grow_to(std::size_t{zspage_end_} + 1);
-  if (room && area_.grow_to(std::size_t{area_end_pages_ + length} << kPageShift)) {
-    zspages_[zspage_end_].first_page = area_end_pages_;
-    area_end_pages_ += length;
-    return zspage_end_++;
-  }
-  for (std::uint32_t longer = length + 1; room && longer <= kMaxZspagePages; ++longer) {
-    std::uint32_t id = free_runs_[longer];
-    if (id == kNone) continue;
-    free_runs_[longer] = zspages_[id].next;
-    std::uint32_t rest = zspage_end_++;
-    zspages_[rest].first_page = zspages_[id].first_page + length;
-    zspages_[rest].next = free_runs_[longer - length];
-    free_runs_[longer - length] = rest;
-    return id;
-  }
-  return kNone;
-}
-
-std::uint32_t ZsPool::new_zspage(std::size_t size_class) {
+std::uint32_t ZsPool::new_zspage(std::size_t size_class, std::uint32_t& grown_pages) {
   std::uint32_t length = kSizeClasses.classes[size_class].pages;
-  std::uint32_t id = take_run(length);
+  std::uint32_t id = take_run(length, grown_pages);
   if (id == kNone) return kNone;
   Zspage& zspage = zspages_[id];
   zspage = {.next = kNone,
@@ -154,12 +128,9 @@ std::uint32_t ZsPool::new_zspage(std::size_t size_class) {
 void ZsPool::drop_zspage(std::uint32_t id) {
   Zspage& zspage = zspages_[id];
   std::uint32_t length = kSizeClasses.classes[zspage.size_class].pages;
-  source_->discard(object(zspage, 0), std::size_t{length} << kPageShift);
   pages_.fetch_sub(length, sync::kRelaxed);
   classes_[zspage.size_class].zspages.fetch_sub(1, sync::kRelaxed);
-  sync::MutexLock lock(runs_mutex_);
-  zspage.next = free_runs_[length];
-  free_runs_[length] = id;
+  keep_run(id, length);
 }
 
 void ZsPool::link(Class& c, std::uint32_t id, std::uint8_t group) {
@@ -223,7 +194,9 @@ std::uint32_t ZsPool::return_object(Class& c, std::uint32_t id, std::uint32_t in
 }
 
 Handle ZsPool::allocate(std::size_t bytes, std::uint32_t* grown_pages) {
-  if (grown_pages != nullptr) *grown_pages = 0;
+  std::uint32_t grown = 0;
+  if (grown_pages == nullptr) grown_pages = &grown;
+  *grown_pages = 0;
   COLDPRESS_CHECK(bytes > 0 && bytes <= kPageBytes);
   std::uint32_t handle = take_handle();
   if (handle == kNone) return {};
@@ -234,10 +207,11 @@ Handle ZsPool::allocate(std::size_t bytes, std::uint32_t* grown_pages) {
     std::uint32_t id = kNone;
     for (std::uint32_t group = kFullGroup; id == kNone && group-- > 0;) id = c.groups[group];
     if (id == kNone) {
-      id = new_zspage(index);
-      if (id != kNone) {
+      id = new_zspage(index, *grown_pages);
+      if (id == kNone) {
+        *grown_pages = 0;
+      } else {
         link(c, id, 0);
-        if (grown_pages != nullptr) *grown_pages = kSizeClasses.classes[index].pages;
       }
     }
     if (id != kNone) {
@@ -258,7 +232,6 @@ std::uint32_t ZsPool::free(Handle handle, std::size_t bytes) {
   if (!sync::is_mutant(sync::Mutant::kFreeUnpinned)) pin(handle);  // it does not move from here on
   std::size_t index = index_for(bytes);
   Class& c = classes_[index];
-  std::uint32_t shrunk_pages = 0;
   std::uint64_t word = handles_[handle.value].load(sync::kRelaxed);
   auto id = static_cast<std::uint32_t>(word >> kZspageShift);
   bool inferred = sync::is_mutant(sync::Mutant::kInferState) && zspages_[id].in_use == 1;
@@ -266,12 +239,15 @@ std::uint32_t ZsPool::free(Handle handle, std::size_t bytes) {
     sync::MutexLock lock(c.mutex);
     if (inferred) zspages_[id].in_use = 1;
     COLDPRESS_CHECK(zspages_[id].size_class == index);
-    shrunk_pages = return_object(c, id, static_cast<std::uint16_t>(word >> kObjectShift));
+    return_object(c, id, static_cast<std::uint16_t>(word >> kObjectShift));
   }
   objects_.fetch_sub(1, sync::kRelaxed);
   object_bytes_.fetch_sub(bytes, sync::kRelaxed);
   return_handle(handle.value);
-  return shrunk_pages;
+  std::uint64_t kept = kept_pages();
+  if (kept <= kKeptAlways) return 0;
+  std::uint64_t most = kKeptAlways + pages() / 64;
+  return kept > most ? give_back(kept - most / 2) : 0;
 }
 
 // --- what it tells

@@ -14,7 +14,9 @@
 //  1. List membership of a zspage changes only in the section that changes its number of objects. Reading or
 //     writing an object changes no list. (The lesson of a kernel bug: lists that tell of use race with use.)
 //  2. The allocator has no policy: it never decides what is to be dropped.
-//  3. A zspage without objects owns no memory.
+//  3. A zspage without objects is in no class. It keeps its memory for the next one of its length, as long as
+//     the pool keeps no more than 32 pages and a 64th of its own so, and they are soon wanted (trim()):
+//     giving memory back interrupts all processors, which costs more than the zspage itself.
 //  4. An object moves only while its handle is pinned by the mover; so for whoever has it pinned it stays.
 //
 // Thread safety: allocate(), free(), compact() from any thread; of one handle one user at a time, compaction
@@ -39,7 +41,7 @@ struct Handle {
 };
 
 struct PoolStats {
-  std::uint64_t pages = 0;  // memory of live zspages
+  std::uint64_t pages = 0;  // memory of zspages with objects
   std::uint64_t objects = 0;
   std::uint64_t object_bytes = 0;  // asked for, summed
 };
@@ -58,10 +60,10 @@ class ZsPool {
   // Room for at most `max_bytes`. false: no address space.
   [[nodiscard]] bool init(MemorySource& source, std::uint64_t max_bytes);
 
-  // Room for an object of `bytes` (1 to a page). No handle when memory has run out. *grown_pages: by how much
-  // the pool's memory grew for it.
+  // Room for an object of `bytes` (1 to a page). No handle when memory has run out. *grown_pages: what was
+  // taken from the machine for it.
   Handle allocate(std::size_t bytes, std::uint32_t* grown_pages = nullptr);
-  // Returns by how many pages the pool's memory shrank.
+  // Returns the pages that were given back to the machine.
   std::uint32_t free(Handle handle, std::size_t bytes);
 
   // The object's bytes, as many as were asked for. They stay where they are until unpin().
@@ -70,9 +72,12 @@ class ZsPool {
   // As pin(), for whoever knows that nothing is compacted meanwhile.
   std::byte* data(Handle handle) const;
 
-  // Moves objects from the sparsest zspages to the densest, at most `most_objects`. Returns by how many pages
-  // the pool's memory shrank.
+  // Moves objects from the sparsest zspages to the densest, at most `most_objects`. Returns how many pages
+  // became free; trim() gives them back.
   std::uint32_t compact(std::uint32_t most_objects);
+  // Gives kept memory back: `all`, or what was not wanted since the last call. Returns the pages.
+  std::uint32_t trim(bool all);
+  std::uint64_t kept_pages() const { return kept_pages_.load(sync::kRelaxed); }
   // Pages that compaction would give back; nearly.
   std::uint64_t compactable_pages() const;
 
@@ -92,6 +97,7 @@ class ZsPool {
   static constexpr std::uint32_t kNone = 0;     // index 0 of every table is not used
   static constexpr std::uint32_t kGroups = 11;  // tenths 0..9 with room, and full
   static constexpr std::uint32_t kFullGroup = 10;
+  static constexpr std::uint64_t kKeptAlways = 32;  // pages (invariant 3)
 
   // handles_: where the object is, and two bits for who has it pinned. Free handles: the next free one.
   static constexpr std::uint64_t kPinned = 1, kWaiters = 2;
@@ -128,8 +134,7 @@ class ZsPool {
   std::uint32_t take_handle();
   void return_handle(std::uint32_t handle);
   std::uint64_t locate(std::uint32_t handle) const;
-  std::uint32_t take_run(std::uint32_t length);
-  std::uint32_t new_zspage(std::size_t size_class);
+  std::uint32_t new_zspage(std::size_t size_class, std::uint32_t& grown_pages);
   void drop_zspage(std::uint32_t id);
   std::uint32_t take_object(Class& c, std::uint32_t id) REQUIRES(c.mutex);
   // Returns the pages that became free.
@@ -141,6 +146,14 @@ class ZsPool {
   static std::uint8_t group_of(std::uint32_t in_use, std::uint32_t objects) {
     return static_cast<std::uint8_t>(in_use * 10 / objects);
   }
+
+  // runs.cc
+  std::uint32_t take_run(std::uint32_t length, std::uint32_t& grown_pages);
+  void keep_run(std::uint32_t id, std::uint32_t length);
+  std::uint32_t pop(std::uint32_t& runs) REQUIRES(runs_mutex_);
+  void push(std::uint32_t& runs, std::uint32_t id) REQUIRES(runs_mutex_);
+  void count_kept(std::int64_t pages) REQUIRES(runs_mutex_);
+  std::uint32_t give_back(std::uint64_t most_pages);
 
   // compaction.cc
   struct Moved {
@@ -157,7 +170,11 @@ class ZsPool {
   ReservedArray<Zspage> zspages_;
   std::uint32_t zspage_end_ GUARDED_BY(runs_mutex_) = 1;
   std::uint32_t area_end_pages_ GUARDED_BY(runs_mutex_) = 0;
-  std::uint32_t free_runs_[kMaxZspagePages + 1] GUARDED_BY(runs_mutex_) = {};
+  std::uint32_t free_runs_[kMaxZspagePages + 1] GUARDED_BY(runs_mutex_) = {};  // by length
+  std::uint32_t kept_runs_[kMaxZspagePages + 1] GUARDED_BY(runs_mutex_) = {};  // that have memory
+  std::uint64_t kept_ GUARDED_BY(runs_mutex_) = 0;                             // pages
+  std::uint64_t kept_low_ GUARDED_BY(runs_mutex_) = 0;                         // fewest since the last trim()
+  sync::Atomic<std::uint64_t> kept_pages_{0};                                  // as kept_
 
   sync::Mutex handles_mutex_;
   ReservedArray<sync::Atomic<std::uint64_t>> handles_;

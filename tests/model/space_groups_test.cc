@@ -106,6 +106,7 @@ TEST(SpaceGroups, WhatIsGivenUpIsNotPaidForAnyMore) {
   w.unmap(kFirst);
   w.unmap(kSecond);
   EXPECT_FALSE(w.accounts()[id].charged());
+  w.space().trim_pool(true);
   EXPECT_EQ(w.world().group().usage(), 0);
 }
 

@@ -108,12 +108,69 @@ TEST_F(ReadaheadTest, ADamagedNeighbourEndsARunAndGivesSigbusItself) {
   for (std::uint64_t i = 0; i < kPages; ++i) ASSERT_TRUE(world_.check_page(World::kBase + i));
 }
 
-TEST_F(ReadaheadTest, ARunEndsWhereThePageIsNotOut) {
-  // Every seventh page comes back first.
-  for (std::uint64_t i = 0; i < kPages; i += 7) {
+TEST_F(ReadaheadTest, WhatIsThereIsPassedOver) {
+  for (std::uint64_t i = kPages; i-- > 0;) {
+    if (i % 4 != 0 && i % 7 != 0) continue;
     ASSERT_TRUE(world_.write_page(World::kBase + i, make_content(ContentKind::kIncompressible, i)));
   }
+  EXPECT_EQ(value(world_.stats().swap_ra), 0u);
+  world_.stats().pgmajfault.store(0);
   for (std::uint64_t i = 0; i < kPages; ++i) ASSERT_TRUE(world_.check_page(World::kBase + i));
+  EXPECT_LT(value(world_.stats().pgmajfault), kPages / 8);
+}
+
+TEST_F(ReadaheadTest, AStreamEndsWhereMuchIsThere) {
+  for (std::uint64_t i = 380; i < 400; ++i)
+    ASSERT_TRUE(world_.write_page(World::kBase + i, make_content(ContentKind::kIncompressible, i)));
+  page_out();  // these stay
+  for (std::uint64_t i = 0; i < 380; ++i) ASSERT_TRUE(world_.check_page(World::kBase + i));
+  std::uint64_t faults = value(world_.stats().pgmajfault);
+  ASSERT_TRUE(world_.check_page(World::kBase + 400));
+  EXPECT_EQ(value(world_.stats().pgmajfault), faults + 1);
+  ASSERT_TRUE(world_.check_page(World::kBase + 401));
+  EXPECT_EQ(value(world_.stats().pgmajfault), faults + 2) << "it came along with what was 20 pages away";
+}
+
+TEST_F(ReadaheadTest, WhatRestsInAFrameDoesNotEndAStream) {
+  for (std::uint64_t i = kPages; i > 0; i -= 8) ASSERT_TRUE(world_.check_page(World::kBase + (i - 3)));
+  while (capture_next(world_.space()) > 0) {
+  }
+  for (int tries = 0; tries < 4; ++tries) capture_next(world_.space());
+  world_.stats().pgmajfault.store(0);
+  world_.stats().swap_cache_hit.store(0);
+  for (std::uint64_t i = 0; i < kPages; ++i) ASSERT_TRUE(world_.check_page(World::kBase + i));
+  EXPECT_GT(value(world_.stats().swap_cache_hit), kPages / 16);
+  EXPECT_LT(value(world_.stats().pgmajfault), kPages / 8);
+}
+
+// A page on probation goes with its neighbours, by the same call; one that is known to be used does not.
+TEST(Capture, RunsAreNotBrokenByWhatIsDueNextTurn) {
+  World world({.seed = 5, .limit_pages = 1000});
+  PageRange all{World::kBase, World::kBase + kPages};
+  world.map_range(all, true);
+  for (std::uint64_t i = 0; i < kPages; ++i)
+    ASSERT_TRUE(world.write_page(all.begin + i, make_content(ContentKind::kCompressible, i + 1)));
+  world.space().page_out(all, world.worker());
+  auto bring = [&](auto&& which) {
+    for (std::uint64_t i = 32; i-- > 0;) {
+      if (!which(i)) continue;
+      ASSERT_TRUE(world.check_page(all.begin + i));
+    }
+  };
+  bring([](std::uint64_t i) { return i % 3 == 0; });
+  ASSERT_EQ(capture_next(world.space()), 0u) << "all are new";
+  bring([](std::uint64_t i) { return i % 3 != 0 && i != 20; });
+  // This one comes back a moment after it has left.
+  PageIndex used = all.begin + 20;
+  for (int times = 0; times < 3; ++times) {
+    ASSERT_TRUE(world.check_page(used));
+    world.space().page_out({used, used + 1}, world.worker());
+  }
+  ASSERT_TRUE(world.check_page(used));
+  ASSERT_GE(capture_next(world.space()), 31u);
+  for (std::uint64_t i = 0; i < 32; ++i)
+    EXPECT_EQ(owner_of(world.space(), all.begin + i).has_value(), i != 20) << i;
+  world.close();
 }
 
 }  // namespace

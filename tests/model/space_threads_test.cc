@@ -122,7 +122,8 @@ class Machine final : public vm::UsageSource, public vm::ForkHandler {
     }
   }
   bool keep_going() override {
-    group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + space_.zswap().pool().pages());
+    const zspool::ZsPool& pool = space_.zswap().pool();
+    group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + pool.pages() + pool.kept_pages());
     return !stop_;
   }
   void pressure() override {}

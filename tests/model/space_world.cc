@@ -61,7 +61,8 @@ void World::fail(const std::string& what) {
 
 void World::refresh_usage() {
   if (usage_kept_ || counted_) return;
-  group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + space_.zswap().pool().pages());
+  const zspool::ZsPool& pool = space_.zswap().pool();
+  group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + pool.pages() + pool.kept_pages());
 }
 
 void World::on_fault(PageIndex page, bool write) {
@@ -204,6 +205,8 @@ void World::close() {
   EXPECT_EQ(stats_.stored_bytes.load(), 0u);
   EXPECT_EQ(stats_.same_filled_pages.load(), 0u);
   EXPECT_EQ(space_.zswap().pool().pages(), 0u);
+  space_.trim_pool(true);
+  EXPECT_EQ(space_.zswap().pool().kept_pages(), 0u);
   EXPECT_EQ(space_.frames().owned_frames(), 0u);
   EXPECT_EQ(slots(space_).in_use(), 0u);
   if (!counted_) return;

@@ -52,7 +52,9 @@ class Arena final : public MemorySource {
   bool commit(void*, std::size_t) override { return !fails_ || !os::choose_one_in(1, 0); }
   // From now on the scheduler decides whether memory has run out.
   bool set_failing(bool fails) { return std::exchange(fails_, fails); }
-  void discard(void* start, std::size_t bytes) override { std::memset(start, 0, bytes); }
+  void discard(const MemoryPiece* pieces, std::size_t count) override {
+    for (std::size_t i = 0; i < count; ++i) std::memset(pieces[i].start, 0, pieces[i].bytes);
+  }
 
  private:
   void look() {

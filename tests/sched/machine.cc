@@ -95,8 +95,9 @@ void Machine::on_fork(int child, bool, vm::Worker& worker) {
 
 bool Machine::keep_going() {
   sched::Quiet quiet;
+  const zspool::ZsPool& pool = space_.zswap().pool();
   if (!counted_)
-    group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + space_.zswap().pool().pages());
+    group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + pool.pages() + pool.kept_pages());
   return true;
 }
 

@@ -47,10 +47,12 @@ class HeapMemory final : public MemorySource {
     committed_ += bytes;
     return true;
   }
-  void discard(void* start, std::size_t bytes) override {
-    madvise(start, bytes, MADV_DONTNEED);
+  void discard(const MemoryPiece* pieces, std::size_t count) override {
     std::lock_guard lock(mutex_);
-    discarded_ += bytes;
+    for (std::size_t i = 0; i < count; ++i) {
+      madvise(pieces[i].start, pieces[i].bytes, MADV_DONTNEED);
+      discarded_ += pieces[i].bytes;
+    }
   }
 
   // commit() refuses what would bring committed() above the limit.

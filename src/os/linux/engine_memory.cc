@@ -1,5 +1,9 @@
 #include "os/linux/engine_memory.h"
 
+#include <sys/uio.h>
+
+#include <algorithm>
+
 #include "os/linux/syscalls.h"
 
 namespace coldpress::os {
@@ -42,7 +46,25 @@ bool EngineMemory::commit(void* start, std::size_t bytes) {
   return sys_mprotect(start, bytes_to_pages(bytes) * kPageBytes, PROT_READ | PROT_WRITE) == 0;
 }
 
-void EngineMemory::discard(void* start, std::size_t bytes) { sys_madvise(start, bytes, MADV_DONTNEED); }
+// Each madvise() interrupts every processor that runs a thread of this process, to make it forget the pages;
+// process_madvise() does so once for all pieces. A kernel that does not offer it to the process itself
+// (before 6.15), or that did a part, is asked for each.
+void EngineMemory::discard(const MemoryPiece* pieces, std::size_t count) {
+  constexpr std::size_t kAtOnce = 32;
+  while (count > 0) {
+    iovec ranges[kAtOnce];
+    std::size_t many = std::min(count, kAtOnce), bytes = 0;
+    for (std::size_t i = 0; i < many; ++i) {
+      ranges[i] = {pieces[i].start, pieces[i].bytes};
+      bytes += pieces[i].bytes;
+    }
+    if (many == 1 || sys_process_madvise(ranges, many, MADV_DONTNEED) != static_cast<long>(bytes)) {
+      for (std::size_t i = 0; i < many; ++i) sys_madvise(pieces[i].start, pieces[i].bytes, MADV_DONTNEED);
+    }
+    pieces += many;
+    count -= many;
+  }
+}
 
 void EngineMemory::label(void* start, std::size_t bytes, const char* name) {
   name_mapping(start, bytes_to_pages(bytes) * kPageBytes, name);

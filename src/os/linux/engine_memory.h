@@ -24,7 +24,7 @@ class EngineMemory final : public MemorySource {
 
   void* reserve(std::size_t bytes) override;
   bool commit(void* start, std::size_t bytes) override;
-  void discard(void* start, std::size_t bytes) override;
+  void discard(const MemoryPiece* pieces, std::size_t count) override;
   void label(void* start, std::size_t bytes, const char* name) override;
 
   PageRange range() const { return {page_of(base_), page_of(base_ + bytes_)}; }

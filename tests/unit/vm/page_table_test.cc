@@ -35,6 +35,28 @@ TEST(PageTable, StartsWithoutLeaves) {
   EXPECT_EQ(table.next_leaf({0}, {kEndPage}), PageIndex{kEndPage});
 }
 
+TEST(PageTable, FindsWhatIsOutNextWithinALeaf) {
+  HeapMemory memory;
+  PageTable table;
+  ASSERT_TRUE(table.init(memory, 16));
+  PageIndex first{kLeaf * 7 + 100};
+  EXPECT_EQ(table.next_out(first, 8), first) << "no leaf";
+  auto put = [&](PageIndex page, PageWord word) { table.ensure(page)->store(word.raw()); };
+  PageWord out = PageWord::entry({{5}, 1}, 0, 0);
+  put(first, PageWord::native(0, 1));
+  EXPECT_EQ(table.next_out(first, 8), first) << "nothing is out";
+  put(first + 9, out);
+  EXPECT_EQ(table.next_out(first, 8), first) << "too far";
+  EXPECT_EQ(table.next_out(first + 1, 8), first + 9);
+  put(first + 3, PageWord::loading(1));
+  EXPECT_EQ(table.next_out(first, 8), first + 3);
+  put(first, out);
+  EXPECT_EQ(table.next_out(first, 8), first);
+  PageIndex last{kLeaf * 8 - 1};
+  put(last + 1, out);
+  EXPECT_EQ(table.next_out(last, 8), last) << "in another leaf";
+}
+
 TEST(PageTable, AgreesWithAMap) {
   HeapMemory memory;
   PageTable table;

@@ -104,7 +104,7 @@ TEST_F(ZsPoolTest, AgreesWithAMap) {
   EXPECT_EQ(pool_.pages(), 0u);
 }
 
-TEST_F(ZsPoolTest, AZspageWithoutObjectsOwnsNoMemory) {
+TEST_F(ZsPoolTest, AZspageWithoutObjectsGivesItsMemoryBackWhenTrimmed) {
   ASSERT_TRUE(pool_.init(memory_, 1 << 20));
   Handle handle = pool_.allocate(3000);
   std::size_t zspage_bytes = pool_.pages() * kPageBytes;
@@ -112,6 +112,7 @@ TEST_F(ZsPoolTest, AZspageWithoutObjectsOwnsNoMemory) {
   std::memset(pool_.data(handle), 1, 3000);
   pool_.free(handle, 3000);
   EXPECT_EQ(pool_.pages(), 0u);
+  EXPECT_EQ(pool_.trim(true) * kPageBytes, zspage_bytes);
   EXPECT_EQ(memory_.discarded(), zspage_bytes) << "its pages went back to the machine";
 }
 

@@ -78,6 +78,7 @@ TEST_F(ZswapTest, StoredPagesLoadAgainUntilDropped) {
   EXPECT_EQ(stats_.stored_pages.load(), 0u);
   EXPECT_EQ(stats_.stored_bytes.load(), 0u);
   EXPECT_EQ(zswap_.pool().pages(), 0u);
+  group_.uncharge(zswap_.pool().trim(true));
   EXPECT_EQ(group_.usage(), 0) << "everything charged was uncharged";
   zswap_.pool().validate();
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fstream>
 #include <string>
+#include <vector>
 
 namespace coldpress::os {
 namespace {
@@ -49,11 +50,27 @@ TEST_F(EngineMemoryTest, CommittedMemoryIsZeroAndDiscardedMemoryToo) {
   ASSERT_TRUE(memory_.commit(piece, 4 * kPageBytes));
   for (std::size_t i = 0; i < 4 * kPageBytes; ++i) ASSERT_EQ(piece[i], std::byte{0});
   std::memset(piece, 0x77, 4 * kPageBytes);
-  memory_.discard(piece + kPageBytes, 2 * kPageBytes);
+  MemoryPiece middle{piece + kPageBytes, 2 * kPageBytes};
+  memory_.discard(&middle, 1);
   EXPECT_EQ(piece[kPageBytes - 1], std::byte{0x77});
   EXPECT_EQ(piece[kPageBytes], std::byte{0});
   EXPECT_EQ(piece[3 * kPageBytes - 1], std::byte{0});
   EXPECT_EQ(piece[3 * kPageBytes], std::byte{0x77});
+}
+
+TEST_F(EngineMemoryTest, ManyPiecesAreDiscardedAtOnceAndNothingElse) {
+  constexpr std::size_t kPieces = 100;
+  auto* start = static_cast<std::byte*>(memory_.reserve(3 * kPieces * kPageBytes));
+  ASSERT_TRUE(memory_.commit(start, 3 * kPieces * kPageBytes));
+  std::memset(start, 0x77, 3 * kPieces * kPageBytes);
+  std::vector<MemoryPiece> pieces;
+  for (std::size_t i = 0; i < kPieces; ++i)
+    pieces.push_back({start + 3 * i * kPageBytes, (1 + i % 2) * kPageBytes});
+  memory_.discard(pieces.data(), pieces.size());
+  for (std::size_t page = 0; page < 3 * kPieces; ++page) {
+    bool gone = page % 3 == 0 || (page % 3 == 1 && page / 3 % 2 == 1);
+    EXPECT_EQ(start[page * kPageBytes], gone ? std::byte{0} : std::byte{0x77}) << page;
+  }
 }
 
 TEST_F(EngineMemoryTest, TheEndPagesAreWritable) {
