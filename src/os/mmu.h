@@ -53,9 +53,9 @@ class Mmu {
   // --- frames: page buffers at fixed addresses, [0, frame_count()); a frame is a hole or holds memory
   virtual std::uint32_t frame_count() const = 0;
   virtual std::byte* frame_data(FrameId frame) = 0;
-  // Gives the memory of the frames whose bit is set in `mask` (frame `first`+bit) back to the machine.
-  // Returns the mask of those that now are holes.
-  virtual std::uint32_t release(FrameId first, std::uint32_t mask) = 0;
+  // Gives the memory of the frames whose bit is set (frame `first` + bit, 32 to a mask) back to the machine;
+  // neighbours at once, which is cheaper. Afterwards set: those that now are holes.
+  virtual void release(FrameId first, std::span<std::uint32_t> masks) = 0;
 
   // --- registration: pages of a registered range that are holes fault to the engine
   virtual bool register_range(PageRange range) = 0;

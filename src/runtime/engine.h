@@ -167,7 +167,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   os::LinuxMmu mmu_;
   os::ProcessView view_;
   memgroup::Pressure lost_;  // the time that the program waits for the engine
-  std::int64_t pool_trimmed_ns_ = 0;
+  std::int64_t given_back_ns_ = 0;
   memgroup::Stats* stats_ = nullptr;
   int stats_fd_ = -1;
   memgroup::Group group_;

@@ -16,7 +16,7 @@ constexpr std::int64_t kLongestTickNs = 50 * kMillisecond;
 constexpr std::int64_t kShortestTickNs = kMillisecond;
 // Between tries to reach a high mark that can not be reached.
 constexpr std::int64_t kFirstPauseNs = kMillisecond, kLongestPauseNs = 100 * kMillisecond;
-constexpr std::int64_t kTrashAgeNs = 10 * kMillisecond, kPoolTrimNs = 100 * kMillisecond;
+constexpr std::int64_t kTrashAgeNs = 10 * kMillisecond, kGiveBackNs = 100 * kMillisecond;
 // How fast a program can fill memory natively, for the time that it is safe to look away.
 constexpr std::int64_t kFillBytesPerSecond = std::int64_t{4} << 30;
 
@@ -102,9 +102,9 @@ void Engine::watch() {
     space_.recompress_some(monitor_worker_);
     space_.compact_pool();  // what that has left sparse; reclaim need not come by
     std::int64_t now = sync::now_ns();
-    if (now - pool_trimmed_ns_ >= kPoolTrimNs) {
-      space_.trim_pool(false);
-      pool_trimmed_ns_ = now;
+    if (now - given_back_ns_ >= kGiveBackNs) {
+      space_.give_back_rest();
+      given_back_ns_ = now;
     }
     // All threads of the process but the engine's own.
     if (lost_.due(now)) {

@@ -108,14 +108,19 @@ void FramePool::moved_away(FrameId frame) {
   disowned(frame);
 }
 
-GroupId FramePool::take_spent_group(std::uint32_t& populated) {
+GroupId FramePool::take_spent(std::span<std::uint32_t>& populated) {
   sync::MutexLock lock(mutex_);
-  std::uint32_t id = spent_list_.head;
-  if (id == 0) return {};
-  remove(spent_list_, id);
-  populated = groups_[id].populated.load(sync::kRelaxed);
-  spent_.fetch_sub(static_cast<std::uint64_t>(std::popcount(populated)), sync::kRelaxed);
-  return {id};
+  std::uint32_t first = spent_list_.head, count = 0, frames = 0;
+  if (first == 0) return {};
+  while (count < populated.size() && first + count <= group_count_ &&
+         groups_[first + count].place == Place::kSpent) {
+    remove(spent_list_, first + count);
+    populated[count] = groups_[first + count].populated.load(sync::kRelaxed);
+    frames += static_cast<std::uint32_t>(std::popcount(populated[count++]));
+  }
+  spent_.fetch_sub(frames, sync::kRelaxed);
+  populated = populated.first(count);
+  return {first};
 }
 
 void FramePool::end_release(GroupId group, std::uint32_t released) {

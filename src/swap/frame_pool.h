@@ -17,6 +17,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <span>
 
 #include "base/memory_source.h"
 #include "base/units.h"
@@ -96,8 +97,9 @@ class FramePool {
   void moved_away(FrameId frame);
   std::uint32_t owned_mask(GroupId group) const { return groups_[group.value].owned.load(sync::kAcquire); }
 
-  // spent -> taken for release: the mask of frames that hold memory. No group: nothing spent.
-  GroupId take_spent_group(std::uint32_t& populated);
+  // spent -> taken for release: a group and those behind it that are spent too, as many as there are masks;
+  // `populated` becomes a mask of frames that hold memory for each. No group: nothing spent.
+  GroupId take_spent(std::span<std::uint32_t>& populated);
   // Ends a release: `released` frames are holes now.
   void end_release(GroupId group, std::uint32_t released);
 

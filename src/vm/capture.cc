@@ -147,7 +147,8 @@ MoveStatus Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupI
   if (result.moved == 0 && result.status == MoveStatus::kExists) {
     // Somebody populated the engine's frames (mlockall): empty those that this group has not used yet. (After
     // a part was moved these would be among them; the next run asks again.)
-    mmu_->release(group.first(), ~0u << filled);
+    std::uint32_t unused = ~0u << filled;
+    mmu_->release(group.first(), {&unused, 1});
     result = mmu_->capture(first, frame, pages);
   }
   for (std::uint32_t i = 0; i < result.moved; ++i) {

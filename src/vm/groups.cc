@@ -240,7 +240,7 @@ bool Space::reclaim_group(AccountId id, std::int64_t target, Worker& worker, std
 // `all`: hints were heeded in vain.
 bool Space::reclaim_group_step(AccountId id, bool all, Worker& worker) {
   const memgroup::Accounts& accounts = group_->accounts();
-  release_spent();
+  release_spent(true);
   if (accounts.zswap_full(id)) {
     if (write_back(WritebackNeed::kSoon, worker, id)) return true;
     // More in the pool does not help: what is on its way out of it is what there is to wait for.

@@ -170,7 +170,7 @@ void Space::limit_missed() {
 
 // One unit of work. false: nothing could be captured, compressed or released.
 bool Space::reclaim_step(bool urgent, Worker& worker) {
-  if (release_spent()) return true;
+  if (release_spent(urgent)) return true;
   if (!urgent && compact_pool()) return true;
   if (!urgent && shrinker_.enabled.load(sync::kRelaxed)) shrink_pool(worker);
   if (has_swap() && pool_is_full()) {
@@ -180,7 +180,8 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
   }
   // With nowhere to go, pages stay: taking them out would only bring them back.
   if (!zswap_.enabled() && !takes_raw())
-    return compact_pool() || trim_pool(true) || write_back(WritebackNeed::kLastResort, worker);
+    return release_spent(true) || compact_pool() || trim_pool(true) ||
+           write_back(WritebackNeed::kLastResort, worker);
   if (!urgent && frames_.owned_frames() < rest_target()) {
     if (capture_next().pages > 0) return true;
   }
@@ -195,7 +196,8 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
     drain_messages(worker);  // all servers may be reclaiming: nobody else would take it
     return true;
   }
-  return compact_pool() || trim_pool(true) || write_back(WritebackNeed::kLastResort, worker);
+  return release_spent(true) || compact_pool() || trim_pool(true) ||
+         write_back(WritebackNeed::kLastResort, worker);
 }
 
 // When a sixteenth of the pool, and it is worth the while, could be saved by packing it more densely.
@@ -217,14 +219,31 @@ bool Space::trim_pool(bool all) {
   return pages > 0;
 }
 
-bool Space::release_spent() {
-  std::uint32_t populated = 0;
-  swap::GroupId group = frames_.take_spent_group(populated);
+void Space::give_back_rest() {
+  trim_pool(false);
+  while (release_spent(true)) {
+  }
+}
+
+// `few`: also when there are few, for which the interrupt of all processors does not pay yet.
+bool Space::release_spent(bool few) {
+  constexpr std::size_t kAtOnce = 8;  // groups
+  constexpr std::int64_t kMany = 4 * swap::kGroupFrames;
+  auto spent = static_cast<std::int64_t>(frames_.spent_frames());
+  if (spent == 0 || (!few && spent < std::min(kMany, group_->limit() / 64))) return false;
+  std::uint32_t masks[kAtOnce];
+  std::span<std::uint32_t> released = masks;
+  swap::GroupId group = frames_.take_spent(released);
   if (!group) return false;
-  std::uint32_t released = mmu_->release(group.first(), populated);
-  group_->uncharge(static_cast<std::uint64_t>(std::popcount(released)));
-  frames_.end_release(group, released);
-  return released != 0;
+  mmu_->release(group.first(), released);
+  std::uint64_t pages = 0;
+  for (std::uint32_t mask : released) {
+    pages += static_cast<std::uint64_t>(std::popcount(mask));
+    frames_.end_release(group, mask);
+    ++group.value;
+  }
+  group_->uncharge(pages);
+  return pages > 0;
 }
 
 // Compresses what is left in a rested group.
@@ -307,7 +326,7 @@ void Space::compress_rested(Worker& worker) {
   while (swap::GroupId group = frames_.take_rested(now)) {
     if (!compress_group(group, worker).all_back) drain_messages(worker);
   }
-  while (release_spent()) {
+  while (release_spent(true)) {
   }
 }
 

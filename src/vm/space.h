@@ -138,6 +138,7 @@ class Space {
   void set_pool_share(std::uint32_t percent, std::uint32_t accept_percent);
   bool compact_pool(bool asked = false);  // a step, if it is worth it or asked for; false: nothing to do
   bool trim_pool(bool all);               // gives back what the pool keeps for new zspages (ZsPool::trim())
+  void give_back_rest();                  // some of that, and what waits for more of its kind; now and then
   void set_shrinker(bool enabled) { shrinker_.enabled.store(enabled, sync::kRelaxed); }
   // Objects of the account that the shrinker would take in a turn.
   std::uint64_t shrinkable(memgroup::AccountId account);
@@ -303,7 +304,7 @@ class Space {
                             memgroup::AccountId scope = memgroup::kProcess) EXCLUDES(layout_);
   void compress_rested(Worker& worker) EXCLUDES(layout_);
   bool give_back(FrameId frame, swap::FrameOwner owner, unsigned skip) EXCLUDES(layout_);
-  bool release_spent();
+  bool release_spent(bool few);
   bool let_faults_in() REQUIRES(layout_);
   void note_shared(PageRange range) REQUIRES(layout_);
   void leave_alone(PageIndex page, PageWord for_now) REQUIRES(layout_);

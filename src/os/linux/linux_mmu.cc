@@ -143,40 +143,49 @@ void LinuxMmu::descriptors(int (&fds)[4]) const {
   fds[3] = interrupt_;
 }
 
-std::uint32_t LinuxMmu::release(FrameId first, std::uint32_t mask) {
+void LinuxMmu::release(FrameId first, std::span<std::uint32_t> masks) {
+  auto end = static_cast<std::uint32_t>(masks.size() * 32);
+  auto wanted = [&](std::uint32_t i) { return (masks[i / 32] >> (i % 32) & 1) != 0; };
   sync::MutexLock lock(trash_mutex_);
-  std::uint32_t released = 0;
-  while (mask != 0) {
-    auto bit = static_cast<std::uint32_t>(std::countr_zero(mask));
-    auto run = static_cast<std::uint32_t>(std::countr_one(mask >> bit));
-    if (trash_used_ + run > trash_pages_) zap_trash();
-    MoveResult result = to_trash(first + bit, run);
-    if (result.status == MoveStatus::kExists && leading_holes(first + bit, run) == 0) {
-      // The program has populated the trash (mlockall, and munlockall since).
-      trash_used_ = trash_pages_;
-      zap_trash();
-      result = to_trash(first + bit, run);
+  for (std::uint32_t at = 0; at < end;) {
+    std::uint32_t run = 0;
+    while (at + run < end && run < trash_pages_ && wanted(at + run)) ++run;
+    if (run == 0) {
+      ++at;
+      continue;
     }
-    if (result.moved == 0 && result.status == MoveStatus::kBusy) {
-      // Shared with a process forked since: a write makes this process's own copy, which can move.
-      auto* page = reinterpret_cast<volatile char*>(frame_address(first + bit));
-      *page = *page;
-      result = to_trash(first + bit, 1);
+    std::uint32_t done = release_run(first + at, run);
+    if (done == 0) {  // could not: keep it, go on
+      masks[at / 32] &= ~(1u << (at % 32));
+      done = 1;
     }
-    if (may_have_moved_more(result, run)) {
-      result.moved = std::max(result.moved, leading_holes(first + bit, run));
-    }
-    std::uint32_t done = result.moved;
-    if (done == 0 && result.status == MoveStatus::kHole) done = 1;  // already empty
-    std::uint32_t done_mask = done >= 32 ? ~0u : ((1u << done) - 1) << bit;
-    released |= done_mask;
-    if (done == 0) done_mask = 1u << bit;  // could not: keep it, go on
-    mask &= ~done_mask;
-    if (result.moved == 0) continue;
-    if (trash_used_ == 0) trash_since_ns_ = sync::now_ns();
-    trash_used_ += run;
+    at += done;
   }
-  return released;
+}
+
+// Returns how many frames, from the first on, are holes now.
+std::uint32_t LinuxMmu::release_run(FrameId first, std::uint32_t run) {
+  if (trash_used_ + run > trash_pages_) zap_trash();
+  MoveResult result = to_trash(first, run);
+  if (result.status == MoveStatus::kExists && leading_holes(first, run) == 0) {
+    // The program has populated the trash (mlockall, and munlockall since).
+    trash_used_ = trash_pages_;
+    zap_trash();
+    result = to_trash(first, run);
+  }
+  if (result.moved == 0 && result.status == MoveStatus::kBusy) {
+    // Shared with a process forked since: a write makes this process's own copy, which can move.
+    auto* page = reinterpret_cast<volatile char*>(frame_address(first));
+    *page = *page;
+    result = to_trash(first, 1);
+  }
+  if (may_have_moved_more(result, run)) {
+    result.moved = std::max(result.moved, leading_holes(first, run));
+  }
+  if (result.moved == 0) return result.status == MoveStatus::kHole ? 1 : 0;  // already empty
+  if (trash_used_ == 0) trash_since_ns_ = sync::now_ns();
+  trash_used_ += run;
+  return result.moved;
 }
 
 MoveResult LinuxMmu::to_trash(FrameId first, std::uint32_t pages) {

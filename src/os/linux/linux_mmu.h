@@ -48,7 +48,7 @@ class LinuxMmu final : public Mmu {
 
   std::uint32_t frame_count() const override { return frame_count_; }
   std::byte* frame_data(FrameId frame) override { return reinterpret_cast<std::byte*>(frame_address(frame)); }
-  std::uint32_t release(FrameId first, std::uint32_t mask) override;
+  void release(FrameId first, std::span<std::uint32_t> masks) override;
   // What was released is given back in larger pieces, or when it is as old as this.
   void empty_trash(std::int64_t age_ns);
   bool register_range(PageRange range) override;
@@ -78,6 +78,7 @@ class LinuxMmu final : public Mmu {
     return staging_ + (std::uint64_t{frame.value} << kPageShift);
   }
   bool open_helpers();
+  std::uint32_t release_run(FrameId first, std::uint32_t run) REQUIRES(trash_mutex_);
   MoveResult to_trash(FrameId first, std::uint32_t pages) REQUIRES(trash_mutex_);
   void zap_trash() REQUIRES(trash_mutex_);
   enum class Holds { kNothing, kMemory, kUnknown };

@@ -87,17 +87,20 @@ bool SimMmu::still_lazy(const Frame& frame) const {
   return frame.populated && frame.lazy && frame.lazy_sum == sum_of(frame.bytes);
 }
 
-std::uint32_t SimMmu::release(FrameId first, std::uint32_t mask) {
+void SimMmu::release(FrameId first, std::span<std::uint32_t> masks) {
   OneStep lock(mutex_);
-  std::uint32_t released = 0;
-  for (; mask != 0; mask &= mask - 1) {
-    auto bit = static_cast<std::uint32_t>(std::countr_zero(mask));
-    Frame& frame = frames_[first.value + bit];
-    if (frame.populated && one_in(interference_.keep_frame)) continue;
-    if (frame.populated) empty_frame(frame);
-    released |= 1u << bit;
+  for (std::uint32_t& mask : masks) {
+    for (std::uint32_t left = mask; left != 0; left &= left - 1) {
+      auto bit = static_cast<std::uint32_t>(std::countr_zero(left));
+      Frame& frame = frames_[first.value + bit];
+      if (frame.populated && one_in(interference_.keep_frame)) {
+        mask &= ~(1u << bit);
+      } else if (frame.populated) {
+        empty_frame(frame);
+      }
+    }
+    first = first + 32;
   }
-  return released;
 }
 
 bool SimMmu::register_range(PageRange range) {

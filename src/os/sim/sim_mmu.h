@@ -91,7 +91,7 @@ class SimMmu final : public Mmu {
   // --- the engine's side: os/mmu.h
   std::uint32_t frame_count() const override { return frame_count_; }
   std::byte* frame_data(FrameId frame) override { return frames_[frame.value].bytes; }
-  std::uint32_t release(FrameId first, std::uint32_t mask) override;
+  void release(FrameId first, std::span<std::uint32_t> masks) override;
   bool register_range(PageRange range) override;
   void unregister_range(PageRange range) override;
   std::size_t scan_registered(PageRange range, std::span<PageRange> found, PageIndex* scanned_to) override;

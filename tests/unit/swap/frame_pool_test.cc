@@ -42,6 +42,13 @@ class FramePoolTest : public ::testing::Test {
   }
 
   static constexpr std::uint32_t kGroups = 4;
+  // One group at most.
+  static GroupId take_spent(FramePool& pool, std::uint32_t& populated) {
+    std::span<std::uint32_t> masks(&populated, 1);
+    return pool.take_spent(masks);
+  }
+  GroupId take_spent(std::uint32_t& populated) { return take_spent(pool_, populated); }
+
   HeapMemory memory_;
   FramePool pool_;
 };
@@ -50,7 +57,7 @@ TEST_F(FramePoolTest, StartsWithHolesOnly) {
   EXPECT_EQ(holes(), kGroups);
   EXPECT_FALSE(pool_.take_rested(1 << 30));
   std::uint32_t populated = 0;
-  EXPECT_FALSE(pool_.take_spent_group(populated));
+  EXPECT_FALSE(take_spent(populated));
   EXPECT_EQ(pool_.populated_frames() + pool_.owned_frames() + pool_.spent_frames(), 0u);
   EXPECT_GT(pool_.metadata_pages(), 0u);
 }
@@ -112,22 +119,54 @@ TEST_F(FramePoolTest, SpentGroupsAreTakenOnceOldestFirst) {
   EXPECT_EQ(pool_.populated_frames(), 4u);
   EXPECT_EQ(holes(), kGroups - 2) << "their memory keeps them from the holes";
   std::uint32_t populated = 0;
-  EXPECT_EQ(pool_.take_spent_group(populated).value, old.value);
+  EXPECT_EQ(take_spent(populated).value, old.value);
   EXPECT_EQ(populated, 7u);
-  EXPECT_EQ(pool_.take_spent_group(populated).value, young.value);
+  EXPECT_EQ(take_spent(populated).value, young.value);
   EXPECT_EQ(populated, 1u);
-  EXPECT_FALSE(pool_.take_spent_group(populated));
+  EXPECT_FALSE(take_spent(populated));
   EXPECT_EQ(pool_.spent_frames(), 0u);
   EXPECT_EQ(pool_.populated_frames(), 4u) << "until the release ends";
+}
+
+TEST_F(FramePoolTest, NeighboursThatAreSpentAreTakenTogether) {
+  GroupId first = make_spent(3), second = make_spent(1), between = fill(1), fourth = make_spent(2);
+  ASSERT_EQ(second.value, first.value + 1);
+  ASSERT_EQ(fourth.value, first.value + 3);
+  std::uint32_t room[3] = {9, 9, 9};
+  std::span<std::uint32_t> masks = room;
+  EXPECT_EQ(pool_.take_spent(masks).value, first.value);
+  ASSERT_EQ(masks.size(), 2u);
+  EXPECT_EQ(masks[0], 7u);
+  EXPECT_EQ(masks[1], 1u);
+  EXPECT_EQ(room[2], 9u);
+  EXPECT_EQ(pool_.spent_frames(), 2u);
+  masks = room;
+  EXPECT_EQ(pool_.take_spent(masks).value, fourth.value);
+  EXPECT_EQ(masks.size(), 1u);
+  masks = room;
+  EXPECT_FALSE(pool_.take_spent(masks));
+  pool_.end_release(first, 7);
+  pool_.end_release(second, 1);
+  pool_.end_release(fourth, 3);
+  EXPECT_EQ(holes(), kGroups - 1);
+  (void)between;
+}
+
+TEST_F(FramePoolTest, NoMoreAreTakenThanThereAre) {
+  while (holes() > 0) make_spent(1);
+  std::uint32_t room[kGroups + 5];
+  std::span<std::uint32_t> masks = room;
+  EXPECT_EQ(pool_.take_spent(masks).value, 1u);
+  EXPECT_EQ(masks.size(), kGroups);
 }
 
 TEST_F(FramePoolTest, ReleaseMakesHoles) {
   GroupId group = make_spent(5);
   std::uint32_t populated = 0;
-  ASSERT_EQ(pool_.take_spent_group(populated).value, group.value);
+  ASSERT_EQ(take_spent(populated).value, group.value);
   EXPECT_EQ(populated, 0x1fu);
   EXPECT_EQ(pool_.spent_frames(), 0u);
-  EXPECT_FALSE(pool_.take_spent_group(populated)) << "one release at a time";
+  EXPECT_FALSE(take_spent(populated)) << "one release at a time";
   EXPECT_EQ(holes(), kGroups - 1) << "not a hole before it is done";
   pool_.end_release(group, 0x1f);
   EXPECT_EQ(pool_.populated_frames(), 0u);
@@ -137,12 +176,12 @@ TEST_F(FramePoolTest, ReleaseMakesHoles) {
 TEST_F(FramePoolTest, WhatCouldNotBeReleasedStaysSpent) {
   GroupId group = make_spent(5);
   std::uint32_t populated = 0;
-  ASSERT_TRUE(pool_.take_spent_group(populated));
+  ASSERT_TRUE(take_spent(populated));
   pool_.end_release(group, 0x7);
   EXPECT_EQ(pool_.populated_frames(), 2u);
   EXPECT_EQ(pool_.spent_frames(), 2u);
   EXPECT_EQ(holes(), kGroups - 1);
-  ASSERT_EQ(pool_.take_spent_group(populated).value, group.value) << "to be tried again";
+  ASSERT_EQ(take_spent(populated).value, group.value) << "to be tried again";
   EXPECT_EQ(populated, 0x18u);
 }
 
@@ -173,7 +212,7 @@ TEST_F(FramePoolTest, LivesOfGroupsOnManyThreads) {
         pool.retire(group);
       }
       std::uint32_t populated = 0;
-      if (GroupId group = pool.take_spent_group(populated)) {
+      if (GroupId group = take_spent(pool, populated)) {
         pool.end_release(group, static_cast<std::uint32_t>(random.next()));
       }
     }
@@ -190,7 +229,7 @@ TEST_F(FramePoolTest, LivesOfGroupsOnManyThreads) {
   }
   std::uint32_t populated = 0;
   EXPECT_EQ(pool.spent_frames(), pool.populated_frames());
-  while (GroupId group = pool.take_spent_group(populated)) pool.end_release(group, populated);
+  while (GroupId group = take_spent(pool, populated)) pool.end_release(group, populated);
   EXPECT_EQ(pool.populated_frames(), 0u);
   EXPECT_EQ(pool.owned_frames(), 0u);
   EXPECT_EQ(pool.spent_frames(), 0u);

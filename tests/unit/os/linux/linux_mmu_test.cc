@@ -37,6 +37,10 @@ class LinuxMmuTest : public ::testing::Test {
     memory_.destroy();
   }
   PageIndex page(std::uint64_t index) const { return area_.first() + index; }
+  std::uint32_t release(FrameId first, std::uint32_t mask) {
+    mmu_.release(first, {&mask, 1});
+    return mask;
+  }
   // Frames that hold memory, found without touching them: a touch of a hole would wait for ever.
   std::uint64_t populated_frames() {
     PageIndex first = page_of(reinterpret_cast<std::uint64_t>(mmu_.frame_data(FrameId{0})));
@@ -122,7 +126,7 @@ TEST_F(LinuxMmuTest, MovesAreCountedRightWhilePagesAge) {
     // Frames go back to the machine, all of them, in a few tries.
     for (std::uint32_t i = 32; i < 64; ++i) *mmu_.frame_data({i}) = std::byte{1};
     std::uint32_t left = ~0u;
-    for (int tries = 0; left != 0 && tries < 1000; ++tries) left &= ~mmu_.release({32}, left);
+    for (int tries = 0; left != 0 && tries < 1000; ++tries) left &= ~release({32}, left);
     EXPECT_EQ(left, 0u);
     EXPECT_EQ(populated_frames(), 0u);
   }
@@ -193,14 +197,28 @@ TEST_F(LinuxMmuTest, ScanStopsWhereItWasToldAndGoesOn) {
 TEST_F(LinuxMmuTest, ReleaseMakesHolesOfFrames) {
   manage(0, kPages);
   ASSERT_EQ(mmu_.capture(page(0), FrameId{0}, 32).moved, 32u);
-  EXPECT_EQ(mmu_.release(FrameId{0}, 0b1011), 0b1011u);
+  EXPECT_EQ(release(FrameId{0}, 0b1011), 0b1011u);
   EXPECT_EQ(populated_frames(), 29u);
   EXPECT_TRUE(all_bytes(mmu_.frame_data(FrameId{2}), 3)) << "the others stay";
-  EXPECT_EQ(mmu_.release(FrameId{0}, 0b1111), 0b1111u) << "a hole is as good as released";
-  EXPECT_EQ(mmu_.release(FrameId{0}, ~0u), ~0u);
+  EXPECT_EQ(release(FrameId{0}, 0b1111), 0b1111u) << "a hole is as good as released";
+  EXPECT_EQ(release(FrameId{0}, ~0u), ~0u);
   EXPECT_EQ(populated_frames(), 0u);
-  EXPECT_EQ(mmu_.release(FrameId{0}, 0), 0u);
+  EXPECT_EQ(release(FrameId{0}, 0), 0u);
   EXPECT_EQ(mmu_.capture(page(32), FrameId{0}, 8).moved, 8u) << "and can be used again";
+}
+
+TEST_F(LinuxMmuTest, ManyFramesAreReleasedAtOnceAndNoOthers) {
+  manage(0, kPages);
+  ASSERT_EQ(mmu_.capture(page(0), FrameId{12}, 20).moved, 20u);
+  ASSERT_EQ(mmu_.capture(page(20), FrameId{32}, 20).moved, 20u);
+  constexpr std::uint32_t kFirst = ~0u << 14, kSecond = 0xffffe;  // 12, 13 and 32 stay
+  std::uint32_t masks[] = {kFirst, kSecond};
+  mmu_.release(FrameId{0}, masks);
+  EXPECT_EQ(masks[0], kFirst);
+  EXPECT_EQ(masks[1], kSecond);
+  EXPECT_EQ(populated_frames(), 3u);
+  for (std::uint32_t stays : {12u, 13u, 32u})
+    EXPECT_TRUE(all_bytes(mmu_.frame_data(FrameId{stays}), stays - 11)) << stays;
 }
 
 TEST_F(LinuxMmuTest, AFaultIsAMessageAndInstallEndsIt) {
