@@ -73,9 +73,7 @@ void Engine::monitor() {
     gate_.end();
     // Outside of the gate: this can sleep on a fault, which nobody serves while a fork waits for the gate.
     for (std::size_t i = 0; i < shared_count; ++i) mmu_.make_own(shared[i]);
-    space_.turns().set_background_awake(false);
-    pressure_.wait(ticket, shared_count > 0 ? kShortestTickNs : tick_ns());
-    space_.turns().set_background_awake(true);
+    space_.turns().sleep(pressure_, ticket, [&] { return shared_count > 0 ? kShortestTickNs : tick_ns(); });
   }
 }
 

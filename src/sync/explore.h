@@ -73,6 +73,8 @@ enum class Mutant : std::uint8_t {
   kLookBefore,       // the gate is looked at before the operation has begun, not after
   kEndQuietly,       // the end of an operation wakes nobody who waits for it
   kCountersSwapped,  // the counters of the fork check lie the wrong way round
+  kTickFirst,        // the background decides how long to sleep before faults may claim the turn
+  kClaimQuietly,     // a fault claims the turn and wakes nobody
   kLosePayer,        // a frame that moves with its page forgets who pays for it
 };
 

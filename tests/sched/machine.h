@@ -95,7 +95,8 @@ class Machine final : public os::FaultHandler, public vm::ForkHandler, public vm
   os::SimDevice& device(std::size_t number) { return *devices_[number]; }
   memgroup::Group& group() { return group_; }
   memgroup::Stats& stats() { return stats_; }
-  vm::Worker& worker();  // the running task's own
+  sync::Event& pressed() { return pressure_; }  // what wakes the background
+  vm::Worker& worker();                         // the running task's own
 
  private:
   void serve(bool faults);
@@ -103,7 +104,7 @@ class Machine final : public os::FaultHandler, public vm::ForkHandler, public vm
   void on_fault(PageIndex page, bool write) override;
   void on_fork(int child, bool calm, vm::Worker& worker) override NO_THREAD_SAFETY_ANALYSIS;
   bool keep_going() override;
-  void pressure() override {}
+  void pressure() override { pressure_.signal(); }
 
   memgroup::Stats stats_;
   memgroup::Group group_;
@@ -115,6 +116,7 @@ class Machine final : public os::FaultHandler, public vm::ForkHandler, public vm
   std::array<vm::Worker, kTasks + 1> workers_;  // the last: set-up and checks
   codec::Codec dense_;
   bool counted_;
+  sync::Event pressure_;
   std::uint64_t mapped_ = 0;
 };
 

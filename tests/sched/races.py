@@ -79,6 +79,7 @@ OWN = [
     ("reclaim of one group while others fault", ["group_reclaim_against_faults"]),
     ("a group's range moves while it goes out, and the group ends", ["group_moves_and_ends"]),
     ("orders during stores and loads", ["orders_against_stores"]),
+    ("faults that find the background about to sleep", ["faults_against_sleep"]),
     ("an end with writes under way", ["end_with_writes_under_way"]),
     (
         "slots taken and given back without a lock",

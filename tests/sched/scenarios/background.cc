@@ -61,6 +61,42 @@ void recompression_against_writeback(Run& run) {
   m.check();
 }
 
+// The background is about to sleep when faults bring usage above the high mark, and does not look at the
+// clock: somebody must wake it.
+void faults_against_sleep(Run& run) {
+  constexpr std::int64_t kHigh = 1;  // pages
+  Machine m(run, {.counted = true});
+  PageRange pages = m.map(9);
+  PageIndex first = pages.begin, second = first + 8, third = first + 4;  // each faults by itself
+  m.write(first, 1);
+  m.group().set_high(kHigh);
+  MUST(m.space().turns().claim());  // the background is awake
+  sync::Event done;
+  bool reclaimed = false;
+  auto above = [&] { return m.group().usage() > kHigh; };
+  run.task("background", [&] {
+    while (!reclaimed) {
+      std::uint32_t ticket = m.pressed().ticket();
+      if (above()) {
+        m.space().reclaim_to(kHigh, m.worker());
+        reclaimed = true;
+      } else {
+        m.space().turns().sleep(m.pressed(), ticket, [&] { return above() ? 1 : sync::kForever; });
+      }
+    }
+    done.signal();
+  });
+  run.task("program", [&] {
+    std::uint32_t ticket = done.ticket();
+    m.write(second, 2);
+    m.write(third, 3);  // finds usage above the mark
+    done.wait(ticket);
+  });
+  run.go();
+  MUST(m.read(first) == 1 && m.read(second) == 2 && m.read(third) == 3);
+  m.check();
+}
+
 // Between two runs of a capture the program unmaps what comes next, and maps something there that the engine
 // does not know.
 void new_mapping_between_runs(Run& run) {
@@ -189,6 +225,9 @@ std::vector<Scenario> background_scenarios() {
        .random = 5000,
        .marks = {"capture: the layout has changed between two runs"},
        .mutants = {{Mutant::kStaleScan, "stale_scan"}}},
+      {.name = "faults_against_sleep",
+       .body = faults_against_sleep,
+       .mutants = {{Mutant::kTickFirst, "tick_first"}, {Mutant::kClaimQuietly, "claim_quietly"}}},
       {.name = "group_reclaim_against_faults", .body = group_reclaim_against_faults},
       {.name = "group_moves_and_ends",
        .body = group_moves_and_ends,

@@ -11,10 +11,17 @@ TEST(Turns, OneClaimsUntilTheBackgroundSleepsAgain) {
   Turns turns;
   EXPECT_TRUE(turns.claim());
   EXPECT_FALSE(turns.claim()) << "it is about to wake";
-  turns.set_background_awake(true);
-  EXPECT_FALSE(turns.claim());
-  turns.set_background_awake(false);
-  EXPECT_TRUE(turns.claim());
+  sync::Event wake;
+  std::uint32_t before = wake.ticket();
+  wake.signal();
+  bool asked = false;
+  turns.sleep(wake, before, [&] {
+    asked = true;
+    EXPECT_TRUE(turns.claim()) << "the turn is given away before it is known how long";
+    return std::int64_t{kMillisecond};
+  });
+  EXPECT_TRUE(asked);
+  EXPECT_FALSE(turns.claim()) << "it is awake";
 }
 
 TEST(Turns, OftenIsFourInAMillisecond) {
