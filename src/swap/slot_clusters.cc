@@ -23,7 +23,7 @@ bool SlotClusters::add(std::uint64_t free) {
   free_[cluster].store(free, sync::kRelaxed);
   // Marked first: who sees the count without the mark would think that one more is needed.
   marked_[cluster / 64].fetch_or(std::uint64_t{1} << cluster % 64);
-  count_.store(cluster + 1, sync::kRelease);
+  count_.store(cluster + 1, sync::kRelease);  // G
   hints_[sync::thread_hint() % kHints].cluster.store(cluster, sync::kRelaxed);
   return true;
 }
@@ -61,8 +61,7 @@ std::uint64_t SlotClusters::take_from(std::uint32_t cluster, std::uint32_t most)
       free.store(rest);
       return value ^ rest;
     }
-    // Acquire pairs with give_back(): the slot's word is that of a free slot.
-    if (!free.compare_exchange_weak(value, rest, sync::kAcquire, sync::kRelaxed)) continue;
+    if (!free.compare_exchange_weak(value, rest, sync::kAcquire, sync::kRelaxed)) continue;  // F
     if (rest == 0) {
       std::uint64_t mark = std::uint64_t{1} << cluster % 64;
       marked_[cluster / 64].fetch_and(~mark);
@@ -76,7 +75,7 @@ std::uint64_t SlotClusters::take_from(std::uint32_t cluster, std::uint32_t most)
 
 void SlotClusters::give_back(std::uint32_t slot) {
   std::uint32_t cluster = slot / kSlots;
-  free_[cluster].fetch_or(std::uint64_t{1} << slot % kSlots);
+  free_[cluster].fetch_or(std::uint64_t{1} << slot % kSlots);  // F, and invariant 2
   std::uint64_t mark = std::uint64_t{1} << cluster % 64;
   if ((marked_[cluster / 64].load() & mark) == 0) marked_[cluster / 64].fetch_or(mark);
 }

@@ -10,6 +10,8 @@
 //     slot unmarks it and looks again; who gives a slot back sets its bit, then looks for the mark. Of two
 //     at once, one sees the other (sequentially consistent).
 //
+// F and G are pairs of orders that slot_table.h names.
+//
 // Thread safety: take() and give_back() from any thread; add() by one at a time.
 #pragma once
 
@@ -32,7 +34,7 @@ class SlotClusters {
   void give_back(std::uint32_t slot);
   // One more cluster, whose slots are `free` bits. false: no memory, or the table is full.
   [[nodiscard]] bool add(std::uint64_t free);
-  std::uint32_t count() const { return count_.load(sync::kAcquire); }
+  std::uint32_t count() const { return count_.load(sync::kAcquire); }  // G
 
  private:
   static constexpr std::uint32_t kHints = 64;

@@ -69,7 +69,7 @@ std::size_t SlotTable::allocate(std::span<Entry> entries, FrameId first_frame) {
       std::uint16_t generation = decode(word(slot).load(sync::kRelaxed)).generation;
       entries[taken] = {slot, generation};
       std::uint32_t frame = first_frame.value + static_cast<std::uint32_t>(taken);
-      word(slot).store(encode({State::kFrame, 1, generation, frame}) | kLock, sync::kRelease);
+      word(slot).store(encode({State::kFrame, 1, generation, frame}) | kLock, sync::kRelaxed);
     }
   }
   in_use_.fetch_add(taken, sync::kRelaxed);
@@ -89,8 +89,7 @@ SlotTable::TryLock SlotTable::try_lock(Entry entry, SlotWord& out) {
   for (;;) {
     if (!is_life_of(entry, value)) return TryLock::kStale;
     if ((value & kLock) != 0) return TryLock::kBusy;
-    // Acquire pairs with the release in release_lock(): what the last owner wrote is seen.
-    if (atom.compare_exchange_weak(value, value | kLock, sync::kAcquire, sync::kRelaxed)) {
+    if (atom.compare_exchange_weak(value, value | kLock, sync::kAcquire, sync::kRelaxed)) {  // L
       out = decode(value);
       return TryLock::kLocked;
     }
@@ -128,7 +127,7 @@ void SlotTable::wait(SlotIndex slot, std::uint32_t ticket) {
 }
 
 void SlotTable::release_lock(SlotIndex slot, std::uint64_t value) {
-  std::uint64_t before = word(slot).exchange(value, sync::kRelease);
+  std::uint64_t before = word(slot).exchange(value, sync::kRelease);  // L
   COLDPRESS_CHECK((before & kLock) != 0);
   if ((before & kWaiters) != 0) sync::futex_wake(&word(slot), 1 << 30);
 }
@@ -171,7 +170,7 @@ std::uint64_t SlotTable::shares() const {
 void SlotTable::unlock_and_free(Entry entry) {
   in_use_.fetch_sub(1, sync::kRelaxed);
   release_lock(entry.slot, encode({State::kFree, 0, static_cast<std::uint16_t>(entry.generation + 1), 0}));
-  clusters_.give_back(entry.slot.value);
+  clusters_.give_back(entry.slot.value);  // F: after the word is that of a free slot
 }
 
 }  // namespace coldpress::swap

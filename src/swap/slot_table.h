@@ -14,6 +14,16 @@
 //
 // Slots are taken and freed without a lock (slot_clusters.h); a mutex guards the growth of the table only.
 //
+// Orders, by pair; marked where they stand:
+//   L  whoever takes a slot's lock (acquire) sees what its last holder wrote before he let it go (release):
+//      the bytes that the word speaks of, and the frame, entry or record where they are
+//   F  whoever takes a free slot (acquire, slot_clusters.h) sees its word as the one who freed it left it,
+//      with the generation that comes next
+//   G  whoever sees a cluster counted (acquire) sees the memory of its words (release)
+// Relaxed is the rest: what the lock's holder reads of his own word (others only set the bit for waiters);
+// sums, which are exact while nobody changes anything; and the word of a new slot, which nobody knows before
+// its entry is in a page word (vm/page_table.h, E), and nobody believes before he has its lock.
+//
 // Thread safety: all functions from any thread. Lock order: the engine's layout mutex, then a slot, then the
 // mutexes of pool and frames. Never take the layout mutex while holding a slot.
 #pragma once

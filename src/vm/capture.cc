@@ -137,7 +137,7 @@ MoveStatus Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupI
       break;
     }
     before[i] = PageWord::from_raw(word->load(sync::kRelaxed));
-    word->store(PageWord::entry(entries[i], before[i].backoff(), shadow).raw(), sync::kRelease);
+    word->store(PageWord::entry(entries[i], before[i].backoff(), shadow).raw(), sync::kRelease);  // E
   }
   if (pages == 0) return MoveStatus::kNoMemory;
   MoveResult result = mmu_->capture(first, frame, pages);

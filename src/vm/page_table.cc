@@ -16,29 +16,28 @@ PageTable::Word* PageTable::ensure(PageIndex page) {
   Link& middle_link = root_[root_index(page)];
   if (middle_link.load(sync::kRelaxed) == 0) {
     if (!middles_.grow_to(middle_end_ + 1)) return nullptr;
-    // Release: a lock-free find() that sees the link sees the zeroed node.
-    middle_link.store(++middle_end_, sync::kRelease);
+    middle_link.store(++middle_end_, sync::kRelease);  // N
   }
   Link& leaf_link = middles_[middle_link.load(sync::kRelaxed) - 1].leaves[middle_index(page)];
   if (leaf_link.load(sync::kRelaxed) == 0) {
     if (!leaves_.grow_to(leaf_end_ + 1)) return nullptr;
     sync::name_object(leaf_link, "leaf link");
     sync::name_each(leaves_[leaf_end_].words, kLeafPages, "page", page.value / kLeafPages * kLeafPages);
-    leaf_link.store(++leaf_end_, sync::kRelease);
+    leaf_link.store(++leaf_end_, sync::kRelease);  // N
   }
   return &leaves_[leaf_link.load(sync::kRelaxed) - 1].words[page.value % kLeafPages];
 }
 
-// Relaxed: it only tells that a leaf is there; who goes on to its words acquires it by find().
 PageIndex PageTable::next_out(PageIndex page, std::uint32_t most) const {
   const Word* word = find(page);
   std::uint64_t of_leaf = kLeafPages - page.value % kLeafPages;
   for (std::uint64_t i = 0; word != nullptr && i <= most && i < of_leaf; ++i) {
-    if (PageWord::from_raw(word[i].load(sync::kRelaxed)).is_out()) return page + i;
+    if (PageWord::from_raw(word[i].load(sync::kRelaxed)).is_out()) return page + i;  // a hint
   }
   return page;
 }
 
+// Relaxed: it only tells that a leaf is there; who goes on to its words acquires it by find().
 PageIndex PageTable::next_leaf(PageIndex page, PageIndex end) const {
   PageIndex at{page.value / kLeafPages * kLeafPages};
   while (at < end) {

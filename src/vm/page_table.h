@@ -3,6 +3,13 @@
 //
 // Thread safety: find() is lock-free from any thread; ensure() and the words' changes happen under the
 // layout mutex. Leaves are never freed while the table lives, so a found word stays valid.
+//
+// Orders, by pair; marked where they stand:
+//   N  a node is linked (release) after its memory is there, zeroed; find() and get() follow links (acquire)
+//   E  every change of a word is a release, every get() an acquire: who reads an entry without the layout
+//      mutex finds the slot that it names as it was when the entry was written, or later: locked by who
+//      wrote it (vm/capture.cc), or with its owner
+// Relaxed is what the holder of the layout mutex reads, and what is looked at as a hint only.
 #pragma once
 
 #include <cstdint>
@@ -22,11 +29,11 @@ class PageTable {
   [[nodiscard]] bool init(MemorySource& source, std::size_t max_leaves);
 
   // The word of a page; nullptr when its leaf does not exist (it reads as a native word without hints).
-  Word* find(PageIndex page) const { return locate(page, sync::kAcquire); }
+  Word* find(PageIndex page) const { return locate(page, sync::kAcquire); }  // N
   // As find(), but makes the leaf. nullptr when memory has run out.
   Word* ensure(PageIndex page);
 
-  PageWord get(PageIndex page) const { return read(page, sync::kAcquire); }
+  PageWord get(PageIndex page) const { return read(page, sync::kAcquire); }  // N, E
 
   // As get(), for the holder of the layout mutex: nobody else changes links or words.
   PageWord peek(PageIndex page) const { return read(page, sync::kRelaxed); }
