@@ -67,8 +67,7 @@ Text Space::group_accounts() {
   }
   std::int64_t words = 0;
   for (const Sum& sum : of) words += sum.resident;
-  auto held = static_cast<std::int64_t>(frames_.populated_frames() + zswap_.pool().pages() +
-                                        zswap_.pool().kept_pages());
+  auto held = static_cast<std::int64_t>(frames_.populated_frames() + zswap_.pool().held_pages());
   std::int64_t usage = group_->usage() - uncounted_.load(sync::kRelaxed);
   if (usage != words + held) problem << "usage, and pages in memory: " << usage << " and " << words + held;
   frames_.for_each_owner([&](const swap::FrameOwner& owner) { ++of[owner.entry.account].resident; });

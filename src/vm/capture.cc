@@ -28,6 +28,7 @@ Space::Captured Space::capture_next() {
 // without any.
 Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all, unsigned scans) {
   swap::GroupId group = frames_.take_hole();
+  if (!group && release_spent(true)) group = frames_.take_hole();
   if (!group) return {};
   std::uint32_t filled = 0, captured = 0;
   bool wrapped = false, stop = false, interrupted = false, changed = false;

@@ -30,9 +30,9 @@ PageTable::Word* PageTable::ensure(PageIndex page) {
 
 PageIndex PageTable::next_out(PageIndex page, std::uint32_t most) const {
   const Word* word = find(page);
-  std::uint64_t of_leaf = kLeafPages - page.value % kLeafPages;
-  for (std::uint64_t i = 0; word != nullptr && i <= most && i < of_leaf; ++i) {
-    if (PageWord::from_raw(word[i].load(sync::kRelaxed)).is_out()) return page + i;  // a hint
+  for (std::uint64_t i = 0; word != nullptr && i <= most; ++i) {
+    if (PageWord::from_raw(word->load(sync::kRelaxed)).is_out()) return page + i;  // a hint
+    word = (page + i + 1).value % kLeafPages == 0 ? find(page + i + 1) : word + 1;
   }
   return page;
 }

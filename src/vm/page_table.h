@@ -38,7 +38,7 @@ class PageTable {
   // As get(), for the holder of the layout mutex: nobody else changes links or words.
   PageWord peek(PageIndex page) const { return read(page, sync::kRelaxed); }
 
-  // The first page that is out of `page` and the `most` after it, in one leaf; `page` when there is none.
+  // The first page that is out of `page` and the `most` after it; `page` when there is none.
   PageIndex next_out(PageIndex page, std::uint32_t most) const;
 
   // First page of the next existing leaf at or after `page`, below `end`; `end` when there is none.

@@ -38,20 +38,20 @@ sync::Atomic<std::uint64_t>& Space::expected_at(PageIndex page) {
   return readahead_.expected[(page.value * 0x9e3779b97f4a7c15) >> (64 - Readahead::kBits)];
 }
 
-// How many pages were brought before a fault of `page`, if that goes on where the last one has ended.
-std::uint32_t Space::window_at(PageIndex page, std::uint32_t otherwise) {
+// How many pages were brought before a fault of `page`, if that goes on where the last one has ended; else 0.
+std::uint32_t Space::window_at(PageIndex page) {
   std::uint64_t expected = expected_at(page).load(sync::kRelaxed);
-  return expected >> kWindowBits == page.value ? expected & ((1u << kWindowBits) - 1) : otherwise;
+  return expected >> kWindowBits == page.value ? expected & ((1u << kWindowBits) - 1) : 0;
 }
 
 bool Space::follows(PageIndex page) {
-  return readahead_.most.load(sync::kRelaxed) > 1 && window_at(page, 0) > 0;
+  return readahead_.most.load(sync::kRelaxed) > 1 && window_at(page) > 0;
 }
 
 // A fault of `page` has brought `count` pages, of which `last` is the last. 0: it was in a frame still, which
 // neither makes a stream nor ends one.
 void Space::expect_after(PageIndex page, const Prepared& last, std::uint32_t count) {
-  std::uint32_t window = count > 0 ? count : window_at(page, 0);
+  std::uint32_t window = count > 0 ? count : window_at(page);
   if (window == 0) return;
   PageIndex next = table_.next_out(page + last.at + 1, kMostGap);
   expected_at(next).store(next.value << kWindowBits | window, sync::kRelaxed);
@@ -61,12 +61,11 @@ void Space::expect_after(PageIndex page, const Prepared& last, std::uint32_t cou
 // of them `reach` pages away. Returns how many there are now.
 std::uint32_t Space::prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun], std::int64_t room,
                                  std::uint64_t reach, Worker& worker) {
-  std::uint32_t before = window_at(page, 0);
+  std::uint32_t before = window_at(page);
   if (before > 0) add_to(group_->stats().swap_ra_hit, before - 1);
   std::uint32_t most = before > 0 ? std::min(before * 2, readahead_.most.load(sync::kRelaxed)) : 1;
   auto window = static_cast<std::uint32_t>(std::clamp<std::int64_t>(room, 1, most));
   if (window > 1 && run[0].word.state == State::kSame) zswap_.load_same(run[0].word.payload, worker.page);
-  if (run[0].word.state == State::kDevice && !worker.devices) return 1;
   std::uint32_t count = 1;
   for (std::uint32_t at = 1; count < window && at < reach && at - run[count - 1].at <= kMostGap + 1; ++at) {
     Prepared& next = run[count];

@@ -174,6 +174,7 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
   if (!urgent && compact_pool()) return true;
   if (!urgent && shrinker_.enabled.load(sync::kRelaxed)) shrink_pool(worker);
   if (has_swap() && pool_is_full()) {
+    if (trim_pool(true)) return true;  // what writing it back has emptied
     if (write_back(urgent ? WritebackNeed::kSoon : WritebackNeed::kBackground, worker)) return true;
     // More in the pool does not help: what is on its way out of it is what there is to wait for.
     if (devices_.leaving_bytes() > 0 && !device_stuck_.load(sync::kRelaxed)) return false;
@@ -208,7 +209,7 @@ bool Space::compact_pool(bool asked) {
   std::uint64_t saves = pool.compactable_pages();
   if (!asked && (saves < kWorthPages || saves * 16 < pool.pages())) return false;
   std::uint32_t freed = pool.compact(kMostObjects);
-  trim_pool(true);
+  group_->uncharge(pool.give_back(freed));
   add_to(group_->stats().pool_compacted_pages, freed);
   return freed > 0;
 }

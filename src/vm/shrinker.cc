@@ -40,7 +40,7 @@ void Space::shrink_pool(Worker& worker) {
   if (captured == 0 || !has_swap() || swap_full()) return;
   std::uint64_t objects = 0;
   for (std::size_t i = 0; i < group_->accounts().end(); ++i) objects += shrinkable(static_cast<AccountId>(i));
-  std::int64_t in_use = group_->usage() - static_cast<std::int64_t>(zswap_.pool().pages());
+  std::int64_t in_use = group_->usage() - static_cast<std::int64_t>(zswap_.pool().held_pages());
   in_use = std::max<std::int64_t>(in_use, captured);
   std::uint64_t credit = shrinker_.credit.load(sync::kRelaxed) +
                          objects * captured * kFractions / static_cast<std::uint64_t>(in_use);

@@ -136,7 +136,7 @@ std::uint64_t Space::metadata_pages() {
 
 void Space::update_gauges() {
   memgroup::Stats& stats = group_->stats();
-  std::uint64_t pool = zswap_.pool().pages() + zswap_.pool().kept_pages(), metadata = metadata_pages();
+  std::uint64_t pool = zswap_.pool().held_pages(), metadata = metadata_pages();
   std::uint64_t frames = frames_.populated_frames();
   auto usage = static_cast<std::uint64_t>(group_->usage() > 0 ? group_->usage() : 0);
   std::uint64_t engine = pool + metadata + frames;

@@ -213,7 +213,7 @@ class Space {
   void give_up_loading(PageWord word) REQUIRES(layout_);
   // readahead.cc
   sync::Atomic<std::uint64_t>& expected_at(PageIndex page);
-  std::uint32_t window_at(PageIndex page, std::uint32_t otherwise);
+  std::uint32_t window_at(PageIndex page);
   bool follows(PageIndex page);
   void expect_after(PageIndex page, const Prepared& last, std::uint32_t count);
   std::uint32_t prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun], std::int64_t room,

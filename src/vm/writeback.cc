@@ -38,7 +38,7 @@ bool Space::pool_is_full() {
   auto limit = static_cast<std::uint64_t>(group_->limit());
   // Raw pages save nothing in the pool: they are on their way through it.
   std::uint64_t most = zswap_.enabled() ? limit * max_pool_percent_.load(sync::kRelaxed) / 100 : 0;
-  std::uint64_t pool = zswap_.pool().pages();
+  std::uint64_t pool = zswap_.pool().pages();  // what it only keeps is given back, not written
   std::uint64_t leaving = devices_.leaving_bytes() >> kPageShift;
   pool = pool > leaving ? pool - leaving : 0;
   if (!pool_full_.load(sync::kRelaxed)) {

@@ -16,8 +16,8 @@ namespace coldpress::zspool {
 std::uint32_t ZsPool::take_run(std::uint32_t length, std::uint32_t& grown_pages) {
   sync::MutexLock lock(runs_mutex_);
   grown_pages = 0;
-  if (std::uint32_t id = pop(kept_runs_[length]); id != kNone) {
-    count_kept(-std::int64_t{length});
+  if (std::uint32_t id = pop(kept_[length].first); id != kNone) {
+    count_kept(length, -1);
     return id;
   }
   grown_pages = length;
@@ -29,16 +29,18 @@ std::uint32_t ZsPool::take_run(std::uint32_t length, std::uint32_t& grown_pages)
     return zspage_end_++;
   }
   for (std::uint32_t longer = length + 1; longer <= kMaxZspagePages; ++longer) {
-    bool free = free_runs_[longer] != kNone;
-    auto& runs = free ? free_runs_ : kept_runs_;
-    std::uint32_t id = pop(runs[longer]);
+    bool kept = free_runs_[longer] == kNone;
+    std::uint32_t id = pop(kept ? kept_[longer].first : free_runs_[longer]);
     if (id == kNone) continue;
     std::uint32_t rest = zspage_end_++;
     zspages_[rest].first_page = zspages_[id].first_page + length;
-    push(runs[longer - length], rest);
-    if (!free) {
+    if (kept) {
       grown_pages = 0;
-      count_kept(-std::int64_t{length});
+      count_kept(longer, -1);
+      push(kept_[longer - length].first, rest);
+      count_kept(longer - length, 1);
+    } else {
+      push(free_runs_[longer - length], rest);
     }
     return id;
   }
@@ -56,55 +58,64 @@ void ZsPool::push(std::uint32_t& runs, std::uint32_t id) {
   runs = id;
 }
 
-void ZsPool::count_kept(std::int64_t pages) {
-  kept_ += static_cast<std::uint64_t>(pages);
-  kept_low_ = std::min(kept_low_, kept_);
-  kept_pages_.store(kept_, sync::kRelaxed);
+void ZsPool::count_kept(std::uint32_t length, int runs) {
+  Kept& kept = kept_[length];
+  kept.runs += static_cast<std::uint32_t>(runs);
+  kept.low = std::min(kept.low, kept.runs);
+  kept_pages_.fetch_add(static_cast<std::uint64_t>(std::int64_t{runs} * length), sync::kRelaxed);
 }
 
 void ZsPool::keep_run(std::uint32_t id, std::uint32_t length) {
   sync::MutexLock lock(runs_mutex_);
-  push(kept_runs_[length], id);
-  count_kept(length);
+  push(kept_[length].first, id);
+  count_kept(length, 1);
 }
 
 std::uint32_t ZsPool::trim(bool all) {
-  std::uint64_t most;
-  {
-    sync::MutexLock lock(runs_mutex_);
-    most = all ? kept_ : kept_low_;
-    kept_low_ = kept_ - most;
+  std::uint32_t given = 0;
+  for (std::uint32_t length = kMaxZspagePages; length > 0; --length) {
+    std::uint32_t runs;
+    {
+      sync::MutexLock lock(runs_mutex_);
+      Kept& kept = kept_[length];
+      runs = all ? kept.runs : kept.low;
+      kept.low = kept.runs - runs;
+    }
+    given += give_back_runs(length, runs);
   }
-  return give_back(most);
+  return given;
 }
 
-// At most that, but for a part of a zspage.
-std::uint32_t ZsPool::give_back(std::uint64_t most_pages) {
+std::uint32_t ZsPool::give_back(std::uint64_t pages) {
+  std::uint32_t given = 0;
+  for (std::uint32_t length = kMaxZspagePages; length > 0 && given < pages; --length)
+    given += give_back_runs(length, (pages - given + length - 1) / length);
+  return given;
+}
+
+std::uint32_t ZsPool::give_back_runs(std::uint32_t length, std::uint64_t most) {
   constexpr std::size_t kAtOnce = 32;
   std::uint32_t given = 0;
-  for (std::uint32_t length = kMaxZspagePages; length > 0;) {
+  while (most > 0) {
     MemoryPiece pieces[kAtOnce];
     std::uint32_t ids[kAtOnce];
     std::size_t count = 0;
     {
       sync::MutexLock lock(runs_mutex_);
-      while (count < kAtOnce && length > 0 && given < most_pages) {
-        std::uint32_t id = pop(kept_runs_[length]);
-        if (id == kNone) {
-          --length;
-          continue;
-        }
-        ids[count] = id;
-        pieces[count++] = {area_.data() + (std::size_t{zspages_[id].first_page} << kPageShift),
-                           std::size_t{length} << kPageShift};
-        given += length;
-        count_kept(-std::int64_t{length});
+      for (; count < std::min<std::uint64_t>(kAtOnce, most); ++count) {
+        std::uint32_t id = ids[count] = pop(kept_[length].first);
+        if (id == kNone) break;
+        pieces[count] = {area_.data() + (std::size_t{zspages_[id].first_page} << kPageShift),
+                         std::size_t{length} << kPageShift};
+        count_kept(length, -1);
       }
     }
     if (count == 0) break;
     source_->discard(pieces, count);
+    given += static_cast<std::uint32_t>(count) * length;
+    most -= count;
     sync::MutexLock lock(runs_mutex_);
-    for (std::size_t i = 0; i < count; ++i) push(free_runs_[pieces[i].bytes >> kPageShift], ids[i]);
+    for (std::size_t i = 0; i < count; ++i) push(free_runs_[length], ids[i]);
   }
   return given;
 }

@@ -1,5 +1,6 @@
 #include "zspool/zspool.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "sync/explore.h"
@@ -247,7 +248,8 @@ std::uint32_t ZsPool::free(Handle handle, std::size_t bytes) {
   std::uint64_t kept = kept_pages();
   if (kept <= kKeptAlways) return 0;
   std::uint64_t most = kKeptAlways + pages() / 64;
-  return kept > most ? give_back(kept - most / 2) : 0;
+  constexpr std::uint64_t kMostAtOnce = 128;  // whoever frees may hold the layout mutex
+  return kept > most ? give_back(std::min(kept - most / 2, kMostAtOnce)) : 0;
 }
 
 // --- what it tells

@@ -19,9 +19,9 @@
 //     giving memory back interrupts all processors, which costs more than the zspage itself.
 //  4. An object moves only while its handle is pinned by the mover; so for whoever has it pinned it stays.
 //
-// Thread safety: allocate(), free(), compact() from any thread; of one handle one user at a time, compaction
-// aside. Lock order: a pinned handle, a class's mutex, then runs_mutex_, then handles_mutex_; compaction,
-// which comes to handles from their class, only tries to pin. Sizes are in bytes.
+// Thread safety: allocate(), free(), compact(), trim(), give_back() from any thread; of one handle one user
+// at a time, compaction aside. Lock order: a pinned handle, a class's mutex, then runs_mutex_, then
+// handles_mutex_; compaction, which comes to handles from their class, only tries to pin. Sizes are in bytes.
 #pragma once
 
 #include <cstddef>
@@ -73,11 +73,15 @@ class ZsPool {
   std::byte* data(Handle handle) const;
 
   // Moves objects from the sparsest zspages to the densest, at most `most_objects`. Returns how many pages
-  // became free; trim() gives them back.
+  // became free; give_back() gives them to the machine.
   std::uint32_t compact(std::uint32_t most_objects);
   // Gives kept memory back: `all`, or what was not wanted since the last call. Returns the pages.
   std::uint32_t trim(bool all);
+  // At least so many kept pages, if there are.
+  std::uint32_t give_back(std::uint64_t pages);
   std::uint64_t kept_pages() const { return kept_pages_.load(sync::kRelaxed); }
+  // All of its memory.
+  std::uint64_t held_pages() const { return pages() + kept_pages(); }
   // Pages that compaction would give back; nearly.
   std::uint64_t compactable_pages() const;
 
@@ -108,7 +112,7 @@ class ZsPool {
   static constexpr std::uint32_t kInUse = 1;
 
   struct Zspage {
-    std::uint32_t next, previous;  // in its fullness group, or next free zspage of its length
+    std::uint32_t next, previous;  // in its fullness group, or next free or kept run of its length
     std::uint32_t first_page;      // in the pool's area
     std::uint16_t in_use;
     std::uint16_t free_head;  // first free object + 1; links live in the free objects
@@ -152,8 +156,8 @@ class ZsPool {
   void keep_run(std::uint32_t id, std::uint32_t length);
   std::uint32_t pop(std::uint32_t& runs) REQUIRES(runs_mutex_);
   void push(std::uint32_t& runs, std::uint32_t id) REQUIRES(runs_mutex_);
-  void count_kept(std::int64_t pages) REQUIRES(runs_mutex_);
-  std::uint32_t give_back(std::uint64_t most_pages);
+  void count_kept(std::uint32_t length, int runs) REQUIRES(runs_mutex_);
+  std::uint32_t give_back_runs(std::uint32_t length, std::uint64_t most) EXCLUDES(runs_mutex_);
 
   // compaction.cc
   struct Moved {
@@ -171,10 +175,12 @@ class ZsPool {
   std::uint32_t zspage_end_ GUARDED_BY(runs_mutex_) = 1;
   std::uint32_t area_end_pages_ GUARDED_BY(runs_mutex_) = 0;
   std::uint32_t free_runs_[kMaxZspagePages + 1] GUARDED_BY(runs_mutex_) = {};  // by length
-  std::uint32_t kept_runs_[kMaxZspagePages + 1] GUARDED_BY(runs_mutex_) = {};  // that have memory
-  std::uint64_t kept_ GUARDED_BY(runs_mutex_) = 0;                             // pages
-  std::uint64_t kept_low_ GUARDED_BY(runs_mutex_) = 0;                         // fewest since the last trim()
-  sync::Atomic<std::uint64_t> kept_pages_{0};                                  // as kept_
+  struct Kept {
+    std::uint32_t first = kNone;      // runs that have memory
+    std::uint32_t runs = 0, low = 0;  // how many; fewest since the last trim()
+  };
+  Kept kept_[kMaxZspagePages + 1] GUARDED_BY(runs_mutex_);  // by length
+  sync::Atomic<std::uint64_t> kept_pages_{0};               // of all of them
 
   sync::Mutex handles_mutex_;
   ReservedArray<sync::Atomic<std::uint64_t>> handles_;

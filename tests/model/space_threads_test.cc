@@ -122,8 +122,7 @@ class Machine final : public vm::UsageSource, public vm::ForkHandler {
     }
   }
   bool keep_going() override {
-    const zspool::ZsPool& pool = space_.zswap().pool();
-    group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + pool.pages() + pool.kept_pages());
+    group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + space_.zswap().pool().held_pages());
     return !stop_;
   }
   void pressure() override {}

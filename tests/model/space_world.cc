@@ -61,8 +61,7 @@ void World::fail(const std::string& what) {
 
 void World::refresh_usage() {
   if (usage_kept_ || counted_) return;
-  const zspool::ZsPool& pool = space_.zswap().pool();
-  group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + pool.pages() + pool.kept_pages());
+  group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + space_.zswap().pool().held_pages());
 }
 
 void World::on_fault(PageIndex page, bool write) {

@@ -95,9 +95,8 @@ void Machine::on_fork(int child, bool, vm::Worker& worker) {
 
 bool Machine::keep_going() {
   sched::Quiet quiet;
-  const zspool::ZsPool& pool = space_.zswap().pool();
   if (!counted_)
-    group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + pool.pages() + pool.kept_pages());
+    group_.set_usage(sim_.resident_pages() + sim_.populated_frames() + space_.zswap().pool().held_pages());
   return true;
 }
 

@@ -48,7 +48,7 @@ bool EngineMemory::commit(void* start, std::size_t bytes) {
 
 // Each madvise() interrupts every processor that runs a thread of this process, to make it forget the pages;
 // process_madvise() does so once for all pieces. A kernel that does not offer it to the process itself
-// (before 6.15), or that did a part, is asked for each.
+// (before 6.17), or that did a part, is asked for each.
 void EngineMemory::discard(const MemoryPiece* pieces, std::size_t count) {
   constexpr std::size_t kAtOnce = 32;
   while (count > 0) {

@@ -184,7 +184,7 @@ std::uint32_t LinuxMmu::release_run(FrameId first, std::uint32_t run) {
   }
   if (result.moved == 0) return result.status == MoveStatus::kHole ? 1 : 0;  // already empty
   if (trash_used_ == 0) trash_since_ns_ = sync::now_ns();
-  trash_used_ += run;
+  trash_used_ += result.moved;
   return result.moved;
 }
 

@@ -81,7 +81,7 @@ inline long sys_madvise(void* start, std::size_t bytes, int advice) {
   } while (result == -EAGAIN || result == -EINTR);
   return result;
 }
-// Of this process. Linux 6.15; before, EBADF.
+// Of this process. Linux 6.17; before, EBADF.
 inline long sys_process_madvise(const iovec* ranges, std::size_t count, int advice) {
   constexpr long kThisProcess = -10001;  // PIDFD_SELF_THREAD_GROUP
   return raw_syscall(SYS_process_madvise, kThisProcess, reinterpret_cast<long>(ranges),

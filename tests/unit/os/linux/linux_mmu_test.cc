@@ -211,14 +211,18 @@ TEST_F(LinuxMmuTest, ManyFramesAreReleasedAtOnceAndNoOthers) {
   manage(0, kPages);
   ASSERT_EQ(mmu_.capture(page(0), FrameId{12}, 20).moved, 20u);
   ASSERT_EQ(mmu_.capture(page(20), FrameId{32}, 20).moved, 20u);
-  constexpr std::uint32_t kFirst = ~0u << 14, kSecond = 0xffffe;  // 12, 13 and 32 stay
+  constexpr std::uint32_t kFirst = ~0u << 14, kSecond = 0xfffdf;  // 12, 13 and 37 stay
   std::uint32_t masks[] = {kFirst, kSecond};
   mmu_.release(FrameId{0}, masks);
   EXPECT_EQ(masks[0], kFirst);
   EXPECT_EQ(masks[1], kSecond);
   EXPECT_EQ(populated_frames(), 3u);
-  for (std::uint32_t stays : {12u, 13u, 32u})
+  for (std::uint32_t stays : {12u, 13u, 37u})
     EXPECT_TRUE(all_bytes(mmu_.frame_data(FrameId{stays}), stays - 11)) << stays;
+  std::uint32_t all[] = {~0u, ~0u};
+  mmu_.release(FrameId{0}, all);
+  EXPECT_EQ(all[0] & all[1], ~0u);
+  EXPECT_EQ(populated_frames(), 0u);
 }
 
 TEST_F(LinuxMmuTest, AFaultIsAMessageAndInstallEndsIt) {
