@@ -256,7 +256,7 @@ bool Engine::show_pool(bool compact) {
   while (compact && patient && active_.load() && space_.compact_pool(true)) {
     if (!keep_going() || sync::now_ns() > until) return false;
   }
-  space_.trim_pool(true);
+  if (active_.load()) space_.trim_pool(true);
   refresh_gauges();
   auto* page = reinterpret_cast<PoolPage*>(reinterpret_cast<std::byte*>(stats_) + PoolPage::kOffset);
   static_assert(zspool::kSizeClasses.count <= std::size(PoolPage{}.rows));

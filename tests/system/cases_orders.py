@@ -46,7 +46,7 @@ def quiet(pid, counter):
     return stat_json(pid)[counter] == before
 
 
-def with_filled(argv, options, look):
+def with_filled(argv, options, look, limit=200 * MIB):
     """look(pid) once the program has filled its memory; then it verifies all of it."""
 
     def talk(process):
@@ -55,7 +55,7 @@ def with_filled(argv, options, look):
         say(process)
         expect_line(process, "whole")
 
-    outcome = run(run_line(200 * MIB, argv, ["--quiet", *options]), interact=talk)
+    outcome = run(run_line(limit, argv, ["--quiet", *options]), interact=talk)
     check(outcome.status == 0, outcome.describe())
 
 
@@ -219,6 +219,19 @@ def order_pool():
         check(text == ["all", str(objects), str(pages), "0"], f"{text}")
 
     with_filled(COMPRESSIBLE, ["--swap", "none"], look)
+
+
+@case(timeout_s=120)
+def order_pool_far_from_the_limit():
+    """Where nothing is managed yet the pool is shown, and empty; and packed, and empty."""
+
+    def look(pid):
+        for options in ([], ["--compact"]):
+            done = call([TOOL, "pool", str(pid), *options])
+            check(done.returncode == 0, done.stderr)
+            check(done.stdout.splitlines()[-1].split() == ["all", "0", "0", "0"], done.stdout)
+
+    with_filled(COMPRESSIBLE, ["--swap", "none"], look, limit=4096 * MIB)
 
 
 def swap_pages(pid):
