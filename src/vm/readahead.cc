@@ -76,10 +76,12 @@ std::uint32_t Space::prepare_run(PageIndex page, Prepared (&run)[Worker::kMaxRun
     next.entry = word.entry();
     if (slots_.try_lock(next.entry, next.word) != SlotTable::TryLock::kLocked) continue;
     std::byte* bytes = worker.page + count * kPageBytes;
-    bool passed_over = next.word.state == State::kFrame;
-    if (passed_over || loads_slowly(next.word.state)) {
+    if (next.word.state == State::kFrame) {
       slots_.unlock(next.entry);
-      if (passed_over) continue;
+      continue;
+    }
+    if (loads_slowly(next.word.state)) {
+      slots_.unlock(next.entry);
       if (!worker.devices) break;
       next = prepare_marked(page + at, true, worker, bytes);
       next.at = at;

@@ -170,6 +170,10 @@ void Space::limit_missed() {
 
 // One unit of work. false: nothing could be captured, compressed or released.
 bool Space::reclaim_step(bool urgent, Worker& worker) {
+  auto last_resort = [&] {
+    return release_spent(true) || compact_pool() || trim_pool(true) ||
+           write_back(WritebackNeed::kLastResort, worker);
+  };
   if (release_spent(urgent)) return true;
   if (!urgent && compact_pool()) return true;
   if (!urgent && shrinker_.enabled.load(sync::kRelaxed)) shrink_pool(worker);
@@ -180,9 +184,7 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
     if (devices_.leaving_bytes() > 0 && !device_stuck_.load(sync::kRelaxed)) return false;
   }
   // With nowhere to go, pages stay: taking them out would only bring them back.
-  if (!zswap_.enabled() && !takes_raw())
-    return release_spent(true) || compact_pool() || trim_pool(true) ||
-           write_back(WritebackNeed::kLastResort, worker);
+  if (!zswap_.enabled() && !takes_raw()) return last_resort();
   if (!urgent && frames_.owned_frames() < rest_target()) {
     if (capture_next().pages > 0) return true;
   }
@@ -197,8 +199,7 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
     drain_messages(worker);  // all servers may be reclaiming: nobody else would take it
     return true;
   }
-  return release_spent(true) || compact_pool() || trim_pool(true) ||
-         write_back(WritebackNeed::kLastResort, worker);
+  return last_resort();
 }
 
 // When a sixteenth of the pool, and it is worth the while, could be saved by packing it more densely.

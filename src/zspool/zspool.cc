@@ -178,20 +178,18 @@ std::uint32_t ZsPool::take_object(Class& c, std::uint32_t id) {
   return index;
 }
 
-std::uint32_t ZsPool::return_object(Class& c, std::uint32_t id, std::uint32_t index) {
+void ZsPool::return_object(Class& c, std::uint32_t id, std::uint32_t index) {
   Zspage& zspage = zspages_[id];
   COLDPRESS_CHECK(zspage.in_use > 0);
   c.in_use.fetch_sub(1, sync::kRelaxed);
   if (--zspage.in_use == 0 && !sync::is_mutant(sync::Mutant::kKeepEmpty)) {
-    std::uint32_t pages = kSizeClasses.classes[zspage.size_class].pages;
     unlink(c, id);
     drop_zspage(id);
-    return pages;
+    return;
   }
   set_header(zspage, index, std::uint32_t{zspage.free_head} << 1);
   zspage.free_head = static_cast<std::uint16_t>(index + 1);
   regroup(c, id);
-  return 0;
 }
 
 Handle ZsPool::allocate(std::size_t bytes, std::uint32_t* grown_pages) {

@@ -141,8 +141,7 @@ class ZsPool {
   std::uint32_t new_zspage(std::size_t size_class, std::uint32_t& grown_pages);
   void drop_zspage(std::uint32_t id);
   std::uint32_t take_object(Class& c, std::uint32_t id) REQUIRES(c.mutex);
-  // Returns the pages that became free.
-  std::uint32_t return_object(Class& c, std::uint32_t id, std::uint32_t index) REQUIRES(c.mutex);
+  void return_object(Class& c, std::uint32_t id, std::uint32_t index) REQUIRES(c.mutex);
   void link(Class& c, std::uint32_t id, std::uint8_t group) REQUIRES(c.mutex);
   void unlink(Class& c, std::uint32_t id) REQUIRES(c.mutex);
   void list_again(std::uint32_t id) NO_THREAD_SAFETY_ANALYSIS;
