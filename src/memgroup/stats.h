@@ -21,6 +21,7 @@ namespace coldpress::memgroup {
   X(pswpout)              /* pages written to a swap device */                           \
   X(zswpin)               /* pages loaded from the pool */                               \
   X(zswpout)              /* pages compressed into the pool */                           \
+  X(zswpout_kept)         /* of these, served by the copy that was kept */               \
   X(zswpwb)               /* pages written back from the pool */                         \
   X(zswpwb_proactive)     /* of these, because somebody asked for it */                  \
   X(swap_ra)              /* pages that came along with a fault */                       \
@@ -57,9 +58,11 @@ namespace coldpress::memgroup {
   X(same_filled_pages) /* same-filled pages out now */           \
   X(swap_cache_pages)  /* captured, not yet compressed */        \
   X(stored_bytes)      /* compressed bytes now */                \
-  X(zswap_incomp)      /* pages in the pool as they are */       \
-  X(swap_pages)        /* pages on swap devices now */           \
-  X(swap_bytes)        /* what they take there */                \
+  X(kept_copies)       /* copies of pages that are in memory */  \
+  X(kept_bytes)                                                  \
+  X(zswap_incomp) /* pages in the pool as they are */            \
+  X(swap_pages)   /* pages on swap devices now */                \
+  X(swap_bytes)   /* what they take there */                     \
   X(limit_bytes)                                                 \
   X(resident_bytes) /* anonymous memory of the program itself */ \
   X(pool_bytes)                                                  \
@@ -77,7 +80,7 @@ namespace coldpress::memgroup {
   X(full_total_us)
 
 struct Stats {
-  static constexpr std::uint64_t kMagic = 0x35535059434c4f43;  // "COLCPYS5": layout version
+  static constexpr std::uint64_t kMagic = 0x36535059434c4f43;  // "COLCPYS6": layout version
   sync::Atomic<std::uint64_t> magic{0};
   sync::Atomic<std::uint64_t> pid{0};
 #define COLDPRESS_FIELD(name) sync::Atomic<std::uint64_t> name{0};

@@ -241,7 +241,7 @@ void Engine::begin_operation() {
   gate_.force_begin();
 }
 
-bool Engine::serve_in_signal(PageIndex page) {
+bool Engine::serve_in_signal(PageIndex page, bool write) {
   // In the child of a fork of a library process there is no engine, and its memory may be used for anything.
   if (!active_.load() || (mode_ == Mode::kLibrary && !running())) return false;
   // Engine threads have their own descriptors; the program may have closed this thread's.
@@ -253,7 +253,7 @@ bool Engine::serve_in_signal(PageIndex page) {
   if (ours) {
     {
       memgroup::Waiting thread(lost_);
-      served = space_.handle_fault(page, true, worker);
+      served = space_.handle_fault(page, write, worker);
     }
     serve_pending(worker);
   }

@@ -60,7 +60,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   void begin_operation();
   void end_operation() { gate_.end(); }
   // Signal path: serves the touch of `page` by the calling thread. false: not a page of this engine.
-  bool serve_in_signal(PageIndex page);
+  bool serve_in_signal(PageIndex page, bool write);
   // Has the monitor do something that needs the engine's descriptors, for a thread of the program, and waits.
   enum class Request : std::uint32_t {
     kNone,

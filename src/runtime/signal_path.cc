@@ -1,5 +1,7 @@
 #include "runtime/signal_path.h"
 
+#include <ucontext.h>
+
 #include <algorithm>
 #include <iterator>
 
@@ -43,13 +45,24 @@ bool waits_for_parent(PageIndex page) {
   return false;
 }
 
+// Whether the fault was a write, where the processor's word for it is known; else it may have been.
+bool is_write(const void* context) {
+#ifdef __x86_64__
+  constexpr greg_t kWrite = 2;  // of the page fault's error code
+  return (static_cast<const ucontext_t*>(context)->uc_mcontext.gregs[REG_ERR] & kWrite) != 0;
+#else
+  (void)context;
+  return true;
+#endif
+}
+
 void handle(int number, siginfo_t* info, void* context) {
   // A touch of a missing page; poison (BUS_MCEERR_AR) and what the program raises itself are not ours.
   if (info->si_code == BUS_ADRERR) {
     PageIndex page = page_of(reinterpret_cast<std::uint64_t>(info->si_addr));
     for (auto& slot : engines) {
       Engine* engine = slot.load(sync::kAcquire);
-      if (engine != nullptr && engine->serve_in_signal(page)) return;
+      if (engine != nullptr && engine->serve_in_signal(page, is_write(context))) return;
     }
     if (waits_for_parent(page)) return;
   }

@@ -75,6 +75,8 @@ enum class Mutant : std::uint8_t {
   kCountersSwapped,  // the counters of the fork check lie the wrong way round
   kTickFirst,        // the background decides how long to sleep before faults may claim the turn
   kClaimQuietly,     // a fault claims the turn and wakes nobody
+  kTrustCopy,        // a copy that was kept serves without being compared
+  kLeakCopy,         // and one that is out of date stays in the pool
   kLosePayer,        // a frame that moves with its page forgets who pays for it
 };
 

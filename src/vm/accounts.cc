@@ -12,7 +12,7 @@ void Space::recount() {
   memgroup::Stats& stats = group_->stats();
   stats.stored_pages.store(of[static_cast<std::size_t>(State::kZswap)]);
   stats.same_filled_pages.store(of[static_cast<std::size_t>(State::kSame)]);
-  stats.stored_bytes.store(zswap_.pool().stats().object_bytes);
+  stats.stored_bytes.store(zswap_.pool().stats().object_bytes - zswap_.kept_bytes());
 }
 
 Text Space::accounts() {
@@ -45,8 +45,9 @@ Text Space::accounts() {
   same("frames with an owner, and slots", frames_.owned_frames(), count(State::kFrame));
   same("stored_pages, and slots", stats.stored_pages.load(), count(State::kZswap));
   same("same_filled_pages, and slots", stats.same_filled_pages.load(), count(State::kSame));
-  same("objects in the pool, and stored_pages", pool_objects, stats.stored_pages.load());
-  same("stored_bytes, and those of the objects", stats.stored_bytes.load(),
+  same("objects in the pool, and stored_pages", pool_objects,
+       stats.stored_pages.load() + zswap_.kept_copies());
+  same("stored_bytes, and those of the objects", stats.stored_bytes.load() + zswap_.kept_bytes(),
        zswap_.pool().stats().object_bytes);
   same("pages of the pool, and of its classes", zswap_.pool().pages(), pool_pages);
   same("records on devices, and slots", records, count(State::kDevice));

@@ -129,6 +129,7 @@ void Space::unmap(PageRange range) {
 
 void Space::remap(PageRange from, PageIndex to) {
   PageRange target{to, to + from.pages()};
+  zswap_.forget_kept(from);
   overtake(target);
   for (PageRange rest = from; !rest.empty();) {
     Overtaken::Found old = overtaken_.oldest(rest);
@@ -341,6 +342,7 @@ void Space::drop_entry(swap::Entry entry) {
 }
 
 void Space::drop_range(PageRange range, bool zapped) {
+  zswap_.forget_kept(range);
   if (zapped) {
     // Leaves must exist wherever a page is resident that could be captured.
     PageRange found[16];

@@ -139,6 +139,7 @@ Space::Outcome Space::resolve_run(PageIndex page, bool write, Prepared (&run)[Wo
     done += result.moved;
     if (result.moved < pages) break;
   }
+  bool streams = !write && locked == readahead_.most.load(sync::kRelaxed);
   for (std::uint32_t i = 0; i < locked; ++i) {
     const Prepared& brought = run[i];
     if (i >= done) {
@@ -149,13 +150,26 @@ Space::Outcome Space::resolve_run(PageIndex page, bool write, Prepared (&run)[Wo
     PageWord word = table_.peek(there);
     store_resident(there, i == 0 ? word_after_load(there, word) : PageWord::native(word.backoff(), 1));
     count_load(there, brought.word.state, i == 0);
-    give_up(brought.entry, slots[i]);
+    if (streams && keep_copy(there, slots[i])) {
+      slots_.unlock_and_free(brought.entry);
+    } else {
+      give_up(brought.entry, slots[i]);
+    }
   }
   if (done == 0) return outcome_of(result);
   group_->charge(done);
   add_to(group_->stats().swap_ra, done - 1);
   count = done;
   return Outcome::kDone;
+}
+
+// Whether the pool keeps what it has of a page that is in memory now, brought by a stream: what comes one by
+// one or in short runs would pay for its copies with more faults than they are worth (docs/performance.md).
+// Only the process's own memory is spent on it, and none where the pool is to be small.
+bool Space::keep_copy(PageIndex page, swap::SlotWord slot) {
+  if (slot.state != State::kZswap || slot.count > 1 || owners_.at(page) != memgroup::kProcess) return false;
+  return !pool_full_.load(sync::kRelaxed) && zswap_max_bytes_.load(sync::kRelaxed) == kNoZswapMax &&
+         zswap_.keep(slot.payload, page);
 }
 
 }  // namespace coldpress::vm

@@ -171,14 +171,14 @@ void Space::limit_missed() {
 // One unit of work. false: nothing could be captured, compressed or released.
 bool Space::reclaim_step(bool urgent, Worker& worker) {
   auto last_resort = [&] {
-    return release_spent(true) || compact_pool() || trim_pool(true) ||
+    return release_spent(true) || zswap_.drop_kept() || compact_pool() || trim_pool(true) ||
            write_back(WritebackNeed::kLastResort, worker);
   };
   if (release_spent(urgent)) return true;
   if (!urgent && compact_pool()) return true;
   if (!urgent && shrinker_.enabled.load(sync::kRelaxed)) shrink_pool(worker);
   if (has_swap() && pool_is_full()) {
-    if (trim_pool(true)) return true;  // what writing it back has emptied
+    if (trim_pool(true) || zswap_.drop_kept()) return true;  // what writing it back has emptied
     if (write_back(urgent ? WritebackNeed::kSoon : WritebackNeed::kBackground, worker)) return true;
     // More in the pool does not help: what is on its way out of it is what there is to wait for.
     if (devices_.leaving_bytes() > 0 && !device_stuck_.load(sync::kRelaxed)) return false;
@@ -222,6 +222,8 @@ bool Space::trim_pool(bool all) {
 }
 
 void Space::give_back_rest() {
+  constexpr std::size_t kTurns = 50;  // a copy that is kept lives for 5 to 10 seconds
+  zswap_.age_kept(kTurns);
   trim_pool(false);
   while (release_spent(true)) {
   }
@@ -285,7 +287,10 @@ Space::Compressed Space::compress_group(swap::GroupId group, Worker& worker, mem
     }
     bool raw = unsettled || (keep_raw && may_write_back(entry.account));
     if (sync::is_mutant(sync::Mutant::kCompressUnlocked)) slots_.unlock(entry);
-    zswap::StoreResult stored = zswap_.store(worker.store, mmu_->frame_data(frame), entry, raw, &payload);
+    const std::byte* bytes = mmu_->frame_data(frame);
+    bool kept = zswap_.store_kept(worker.store, bytes, frames_.owner(frame).page, entry, &payload);
+    zswap::StoreResult stored =
+        kept ? zswap::StoreResult::kCompressed : zswap_.store(worker.store, bytes, entry, raw, &payload);
     if (sync::is_mutant(sync::Mutant::kCompressUnlocked) && !slots_.lock(entry, slot)) continue;
     switch (stored) {
       case zswap::StoreResult::kCompressed:

@@ -141,6 +141,8 @@ void Space::update_gauges() {
   auto usage = static_cast<std::uint64_t>(group_->usage() > 0 ? group_->usage() : 0);
   std::uint64_t engine = pool + metadata + frames;
   stats.pool_bytes.store(pool << kPageShift, sync::kRelaxed);
+  stats.kept_copies.store(zswap_.kept_copies(), sync::kRelaxed);
+  stats.kept_bytes.store(zswap_.kept_bytes(), sync::kRelaxed);
   stats.zswap_incomp.store(zswap_.raw_pages(), sync::kRelaxed);
   stats.metadata_bytes.store(metadata << kPageShift, sync::kRelaxed);
   stats.frame_bytes.store(frames << kPageShift, sync::kRelaxed);

@@ -133,7 +133,7 @@ class Space {
   // --- swap devices (writeback.cc)
   swap::DeviceStore& devices() { return devices_; }
   // Bytes in the pool, and pages on devices, at most.
-  void set_zswap_max(std::int64_t bytes) { zswap_max_bytes_.store(std::min(bytes, memgroup::kNoLimit / 2)); }
+  void set_zswap_max(std::int64_t bytes) { zswap_max_bytes_.store(std::min(bytes, kNoZswapMax)); }
   void set_swap_max(std::uint64_t pages) { swap_max_pages_.store(pages, sync::kRelaxed); }
   void set_pool_share(std::uint32_t percent, std::uint32_t accept_percent);
   bool compact_pool(bool asked = false);  // a step, if it is worth it or asked for; false: nothing to do
@@ -220,6 +220,7 @@ class Space {
                             std::uint64_t reach, Worker& worker) EXCLUDES(layout_);
   Outcome resolve_run(PageIndex page, bool write, Prepared (&run)[Worker::kMaxRun], std::uint32_t& count,
                       Worker& worker) REQUIRES(layout_);
+  bool keep_copy(PageIndex page, swap::SlotWord slot) REQUIRES(layout_);
   Outcome resolve(PageIndex page, bool write, Prepared& prepared, Worker& worker) REQUIRES(layout_);
   Outcome resolve_entry(PageIndex page, PageWord word, Prepared& prepared, Worker& worker) REQUIRES(layout_);
   Outcome put_back(PageIndex page, PageWord word, swap::SlotWord slot, PageWord after) REQUIRES(layout_);
@@ -268,6 +269,7 @@ class Space {
   CloneStep clone_poison(PageIndex to) REQUIRES(layout_);
 
   // writeback.cc
+  static constexpr std::int64_t kNoZswapMax = memgroup::kNoLimit / 2;
   bool pool_is_full();
   std::int64_t zswap_max_left() const;
   bool pack(memgroup::AccountId scope) REQUIRES(devices_.writer());
@@ -348,7 +350,7 @@ class Space {
   sync::Atomic<std::uint32_t> max_pool_percent_{0};
   sync::Atomic<std::uint32_t> accept_threshold_percent_{0};
   sync::Atomic<bool> pool_full_{false};
-  sync::Atomic<std::int64_t> zswap_max_bytes_{memgroup::kNoLimit / 2};
+  sync::Atomic<std::int64_t> zswap_max_bytes_{kNoZswapMax};
   sync::Atomic<std::uint64_t> swap_max_pages_{memgroup::kNoLimit};
   Shrinker shrinker_;
   memgroup::AccountId victims_of_ GUARDED_BY(devices_.writer()) = 0;  // whose turn it is
@@ -377,7 +379,6 @@ class Space {
   PageRange shared_[kMaxShared] GUARDED_BY(layout_);
   std::size_t shared_count_ GUARDED_BY(layout_) = 0;
   std::uint64_t shared_pages_ GUARDED_BY(layout_) = 0;
-
   sync::Atomic<std::int64_t> shared_seen_ns_{-1'000'000'000};
 
   sync::Mutex scan_mutex_;  // before the layout mutex

@@ -23,14 +23,16 @@ bool Zswap::init(MemorySource& source, memgroup::Group& group, std::uint64_t poo
   sync::name_object(enabled_, "zswap enabled");
   sync::name_object(pattern_end_, "pattern end");
   sync::name_object(entry_end_, "entry end");
-  return pool_.init(source, pool_bytes) && entries_.init(source, max_entries) &&
-         patterns_.init(source, kPatterns) && patterns_.grow_to(kPatterns);
+  return pool_.init(source, pool_bytes) && kept_.init(source, group.limit()) &&
+         entries_.init(source, max_entries) && patterns_.init(source, kPatterns) &&
+         patterns_.grow_to(kPatterns);
 }
 
 std::uint64_t Zswap::metadata_pages() {
   return pool_.metadata_pages() +
          bytes_to_pages(std::uint64_t{entry_end_.load(sync::kRelaxed)} * sizeof(Entry)) +
-         bytes_to_pages(pattern_end_.load(sync::kRelaxed) * sizeof(std::uint64_t));
+         bytes_to_pages(pattern_end_.load(sync::kRelaxed) * sizeof(std::uint64_t)) +
+         bytes_to_pages(kept_.metadata_bytes());
 }
 
 bool Zswap::pattern_index(std::uint64_t word, std::uint32_t* index) {
@@ -62,9 +64,9 @@ bool Zswap::pattern_index(std::uint64_t word, std::uint32_t* index) {
 
 std::uint32_t Zswap::add_entry(const Entry& filled) {
   sync::MutexLock lock(mutex_);
-  std::uint32_t entry = free_entry_;
+  std::uint32_t entry = first_free_;
   if (entry != 0) {
-    free_entry_ = entries_[entry].handle.value;
+    first_free_ = entries_[entry].handle.value;
   } else {
     entry = entry_end_.load(sync::kRelaxed);
     if (!entries_.grow_to(std::size_t{entry} + 1)) return 0;
@@ -102,7 +104,9 @@ bool Zswap::next_victim(Victim* victim, memgroup::AccountId account) {
     unlink(entry);
     push_young(entry);
     constexpr int kMostPasses = 64;  // of what others wait for the mutex
-    if (std::exchange(e.referenced, false) && passes < kMostPasses) continue;
+    bool referenced = e.referenced;
+    e.referenced = false;
+    if (referenced && passes < kMostPasses) continue;
     *victim = {entry, swap::Owner::of({e.slot, e.generation}, account)};
     if (sync::is_mutant(sync::Mutant::kIsolateVictim)) unlink(entry);
     return true;
@@ -125,7 +129,7 @@ void Zswap::validate() {
     COLDPRESS_CHECK(previous == list.youngest && listed - before == list.count.load());
   }
   for (std::uint32_t entry = 1; entry < entry_end_.load(sync::kRelaxed); ++entry) {
-    live += entries_[entry].length != 0 ? 1 : 0;
+    live += entries_[entry].is_listed() ? 1 : 0;
   }
   COLDPRESS_CHECK(listed == live);
 }
@@ -136,7 +140,7 @@ std::size_t Zswap::list(std::uint32_t entry, std::span<Victim> found) {
   std::uint32_t end = entry_end_.load(sync::kRelaxed);
   while (++entry < end && count < found.size()) {
     const Entry& e = entries_[entry];
-    if (e.length != 0) found[count++] = {entry, swap::Owner::of({e.slot, e.generation}, e.account)};
+    if (e.is_listed()) found[count++] = {entry, swap::Owner::of({e.slot, e.generation}, e.account)};
   }
   return count;
 }
@@ -259,12 +263,20 @@ std::size_t Zswap::drop(std::uint32_t entry) {
   take_from(group_->stats().stored_bytes, length);
   group_->accounts().charge_stored(e.account, -1, -static_cast<std::int64_t>(length));
   sync::MutexLock lock(mutex_);
-  lists_[e.account].count.fetch_sub(1, sync::kRelaxed);
-  unlink(entry);
-  e.length = 0;
-  e.handle.value = free_entry_;
-  free_entry_ = entry;
+  take_off(entry);
+  free_entry(entry);
   return length;
+}
+
+void Zswap::take_off(std::uint32_t entry) {
+  lists_[entries_[entry].account].count.fetch_sub(1, sync::kRelaxed);
+  unlink(entry);
+}
+
+void Zswap::free_entry(std::uint32_t entry) {
+  entries_[entry].length = 0;
+  entries_[entry].handle.value = first_free_;
+  first_free_ = entry;
 }
 
 void Zswap::load_same(std::uint32_t pattern, std::byte* page) const {

@@ -13,7 +13,8 @@
 //  1. An entry's bytes are complete before store() returns it.
 //  2. load() returns the bytes that were stored, or kDamaged; never other bytes.
 //  3. load() changes nothing: the same bytes load again until drop().
-//  4. An entry leaves the LRU in drop() only.
+//  4. An entry leaves the LRU in drop() and keep() only, with its slot locked.
+//  5. An entry is on the LRU, or in the table of kept copies, or in the hands of who took it out of that.
 //
 // Thread safety: all functions from any thread, each with its own Worker. Lock order: below the slot.
 // Metadata: 28 bytes an entry and 8 bytes of handle.
@@ -28,6 +29,7 @@
 #include "swap/device_store.h"
 #include "sync/mutex.h"
 #include "zspool/zspool.h"
+#include "zswap/kept_copies.h"
 
 namespace coldpress::zswap {
 
@@ -65,6 +67,26 @@ class Zswap {
   LoadResult unpack(Worker& worker, const swap::Content& content, std::byte* page);
   // Returns what it took.
   std::size_t drop(std::uint32_t entry);
+
+  // --- kept copies (kept_copies.h)
+  // Instead of drop(), when the page is in memory now: keeps the bytes in case it goes out as it is. false:
+  // not this one; drop() it.
+  bool keep(std::uint32_t entry, PageIndex page);
+  // Instead of store(): the page's copy, if there is one and it has the same bytes, is its entry now. Else
+  // there is no copy any more.
+  bool store_kept(Worker& worker, const std::byte* bytes, PageIndex page, swap::Owner owner,
+                  std::uint32_t* entry);
+  // Gives up copies: those of the range's pages; some, whichever (false: there are none); those that were
+  // not used for long, by a turn of the sweep in `turns` calls.
+  void forget_kept(PageRange range);
+  bool drop_kept();
+  void age_kept(std::size_t turns);
+  std::uint64_t kept_bytes() const { return kept_.bytes(); }
+  std::uint64_t kept_copies() {
+    sync::MutexLock lock(mutex_);
+    return kept_.count();
+  }
+
   void load_same(std::uint32_t pattern, std::byte* page) const;
   bool is_zero(std::uint32_t pattern) const { return pattern == 0; }
 
@@ -105,7 +127,7 @@ class Zswap {
     sync::MutexLock lock(mutex_);
     for (std::uint32_t entry = 1; entry < entry_end_.load(sync::kRelaxed); ++entry) {
       const Entry& e = entries_[entry];
-      if (e.length != 0) visit(e.account, e.length);
+      if (e.is_listed()) visit(e.account, e.length);
     }
   }
   // Packs an entry harder if it was met here before and that was not tried yet. `page`: a page of scratch
@@ -138,8 +160,10 @@ class Zswap {
     std::uint8_t age : 4;          // kTried: recompress() has had it
     bool writing;                  // by the slot's lock, as all above
     memgroup::AccountId account;   // while it is an entry
-    bool referenced;               // by mutex_, as the rest
+    bool referenced : 1;           // by mutex_, as the rest
+    bool kept : 1;                 // not on the list
     std::uint32_t next, previous;  // of the account: younger, older
+    bool is_listed() const { return length != 0 && !kept; }
   };
   static_assert(sizeof(Entry) == 28);
   static constexpr std::uint32_t kPatterns = 4096;
@@ -154,6 +178,13 @@ class Zswap {
   std::uint32_t add_entry(const Entry& filled);
   void push_young(std::uint32_t entry) REQUIRES(mutex_);
   void unlink(std::uint32_t entry) REQUIRES(mutex_);
+  void take_off(std::uint32_t entry) REQUIRES(mutex_);
+  void free_entry(std::uint32_t entry) REQUIRES(mutex_);
+  std::uint32_t take_kept(PageIndex page) EXCLUDES(mutex_);
+  void free_kept(std::uint32_t entry) EXCLUDES(mutex_);
+  template <typename Take>
+  std::size_t free_some_kept(Take take) EXCLUDES(mutex_);
+  bool sweep_kept(std::size_t places, bool all) EXCLUDES(mutex_);
 
   memgroup::Group* group_ = nullptr;
   sync::Atomic<codec::Choice> wanted_codec_{};
@@ -163,7 +194,8 @@ class Zswap {
   ReservedArray<Entry> entries_;
   ReservedArray<std::uint64_t> patterns_;  // never shrinks; [0] is zero
   sync::Mutex mutex_;
-  std::uint32_t free_entry_ GUARDED_BY(mutex_) = 0;
+  std::uint32_t first_free_ GUARDED_BY(mutex_) = 0;
+  KeptCopies kept_;                     // but for the bytes, guarded by mutex_
   List lists_[memgroup::kMaxAccounts];  // by account; but for the counts, guarded by mutex_
   sync::Atomic<std::uint32_t> entry_end_{1};
   sync::Atomic<std::uint32_t> pattern_end_{1};

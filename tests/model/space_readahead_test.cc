@@ -143,6 +143,31 @@ TEST_F(ReadaheadTest, WhatRestsInAFrameDoesNotEndAStream) {
   EXPECT_LT(value(world_.stats().pgmajfault), kPages / 8);
 }
 
+TEST_F(ReadaheadTest, WhatCameInRunsAndWasNotWrittenToGoesOutByItsCopy) {
+  for (std::uint64_t i = 0; i < kPages; ++i) ASSERT_TRUE(world_.check_page(World::kBase + i));
+  EXPECT_GT(world_.space().zswap().kept_copies(), kPages * 7 / 8);
+  for (std::uint64_t i = 0; i < kPages; i += 5)
+    ASSERT_TRUE(world_.write_page(World::kBase + i, make_content(ContentKind::kCompressible, kPages + i)));
+  page_out();
+  EXPECT_GT(value(world_.stats().zswpout_kept), kPages * 5 / 8);
+  EXPECT_EQ(world_.space().zswap().kept_copies(), 0u);
+  for (std::uint64_t i = 0; i < kPages; ++i) ASSERT_TRUE(world_.check_page(World::kBase + i));
+}
+
+TEST_F(ReadaheadTest, WhatIsReadForWritingIsNotKept) {
+  for (std::uint64_t i = 0; i < kPages; ++i)
+    ASSERT_TRUE(world_.write_page(World::kBase + i, make_content(ContentKind::kCompressible, i)));
+  EXPECT_EQ(world_.space().zswap().kept_copies(), 0u);
+}
+
+TEST_F(ReadaheadTest, CopiesGoWithTheRange) {
+  for (std::uint64_t i = 0; i < kPages; ++i) ASSERT_TRUE(world_.check_page(World::kBase + i));
+  ASSERT_GT(world_.space().zswap().kept_copies(), 0u);
+  world_.space().forget({World::kBase, World::kBase + kPages});
+  EXPECT_EQ(world_.space().zswap().kept_copies(), 0u);
+  EXPECT_EQ(world_.space().zswap().pool().stats().objects, 0u);
+}
+
 // A page on probation goes with its neighbours, by the same call; one that is known to be used does not.
 TEST(Capture, RunsAreNotBrokenByWhatIsDueNextTurn) {
   World world({.seed = 5, .limit_pages = 1000});

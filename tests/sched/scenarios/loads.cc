@@ -67,6 +67,26 @@ void run_against_swapoff(Run& run) {
   m.check();
 }
 
+// Pages come in a run, and their copies are kept; one is written to. They go out again, meanwhile the copies
+// are given up.
+void copies_against_reclaim(Run& run) {
+  Machine m(run, {});
+  PageRange pages = m.map(3);
+  m.space().set_readahead(2);  // so this is a stream at its full width
+  for (std::uint64_t i = 0; i < 3; ++i) m.out(pages.begin + i, i + 1);
+  run.task("program", [&] {
+    MUST(m.read(pages.begin) == 1);
+    MUST(m.read(pages.begin + 1) == 2);
+    m.write(pages.begin + 2, 33);
+  });
+  run.task("reclaim", [&] { m.page_out({pages.begin + 1, pages.end}); });
+  run.task("pressure", [&] { m.space().zswap().drop_kept(); });
+  run.go();
+  m.page_out(pages);
+  MUST(m.read(pages.begin) == 1 && m.read(pages.begin + 1) == 2 && m.read(pages.begin + 2) == 33);
+  m.check();
+}
+
 // A page that came back, was not written to, and goes out again.
 void load_and_store_again(Run& run) {
   Machine m(run, {});
@@ -142,6 +162,10 @@ std::vector<Scenario> load_scenarios() {
        .body = run_against_swapoff,
        .marks = {"fault: a run comes at once"},
        .mutants = {{Mutant::kRunUnlocked, "run_unlocked"}}},
+      {.name = "copies_against_reclaim",
+       .body = copies_against_reclaim,
+       .marks = {"zswap: a copy is kept", "zswap: a kept copy serves", "zswap: a kept copy is out of date"},
+       .mutants = {{Mutant::kTrustCopy, "trust_copy"}, {Mutant::kLeakCopy, "leak_copy"}}},
       {.name = "load_and_store_again",
        .body = load_and_store_again,
        .mutants = {{Mutant::kCleanDrop, "clean_drop"},
