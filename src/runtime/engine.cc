@@ -182,7 +182,7 @@ Status Engine::activate() {
     if (!make_worker(worker)) return no_memory();
     worker.devices = mode_ == Mode::kLibrary;
   }
-  spare_free_.store((1u << kSpareWorkers) - 1);
+  spares_.init(kSpareWorkers);
   maps_buffer_ = memory_.allocate<char>(kMapsBufferBytes, "coldpress-maps");
   thread_blocks_ = memory_.allocate<std::uint64_t>(kThreadBlocks, "coldpress-maps");
   if (maps_buffer_ == nullptr || thread_blocks_ == nullptr) return no_memory();
@@ -379,22 +379,10 @@ void Engine::finish_request() {
   answered_.signal();
 }
 
-vm::Worker& Engine::borrow_worker() {
-  for (;;) {
-    std::uint32_t ticket = spare_returned_.ticket();
-    std::uint32_t free = spare_free_.load();
-    while (free != 0) {
-      if (spare_free_.compare_exchange_weak(free, free & (free - 1))) {
-        return spare_workers_[std::countr_zero(free)];
-      }
-    }
-    spare_returned_.wait(ticket);
-  }
-}
+vm::Worker& Engine::borrow_worker() { return spare_workers_[spares_.borrow()]; }
 
 void Engine::return_worker(vm::Worker& worker) {
-  spare_free_.fetch_or(1u << (&worker - spare_workers_));
-  spare_returned_.signal();
+  spares_.give_back(static_cast<std::uint32_t>(&worker - spare_workers_));
 }
 
 }  // namespace coldpress::runtime

@@ -20,6 +20,7 @@
 #include "os/linux/process.h"
 #include "runtime/config.h"
 #include "runtime/control.h"
+#include "runtime/lending.h"
 #include "runtime/operation_gate.h"
 #include "runtime/swap_devices.h"
 #include "sync/thread.h"
@@ -193,8 +194,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   codec::Codec dense_codec_;
   vm::Worker server_workers_[kMaxServers];
   vm::Worker spare_workers_[kSpareWorkers];
-  sync::Atomic<std::uint32_t> spare_free_{0};  // bit mask
-  sync::Event spare_returned_;
+  Lending spares_;  // by their numbers
 
   PageRange image_;
   char* maps_buffer_ = nullptr;

@@ -221,7 +221,7 @@ void Engine::start_afresh(int main_fd) {
     duty_socket_ = -1;
     fork_prepared_ = false;
     // Whoever had borrowed one is not in this process.
-    spare_free_.store((1u << kSpareWorkers) - 1);
+    spares_.init(kSpareWorkers);
     for (auto& worker : spare_workers_) worker.pending_count = 0;
     forking_thread_.store(0);
     monitor_worker_.pending_count = 0;

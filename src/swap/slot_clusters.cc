@@ -32,7 +32,9 @@ std::uint64_t SlotClusters::take(std::uint32_t most, std::uint32_t* first) {
   std::uint32_t count = this->count();
   if (count == 0) return 0;
   auto& hint = hints_[sync::thread_hint() % kHints].cluster;
+  // Of another thread, perhaps, and newer than the count: then nothing says that its memory can be seen (G).
   std::uint32_t start = hint.load(sync::kRelaxed);
+  if (start >= count) start = 0;
   *first = start * kSlots;
   if (std::uint64_t taken = take_from(start, most); taken != 0) return taken;
   std::uint32_t words = (count + 63) / 64;

@@ -69,15 +69,22 @@ enum class Mutant : std::uint8_t {
   kKeepEmpty,           // 38: a zspage without objects stays where it is
   kRetryBusy,           // 40: compaction goes on until what is pinned is not
   // what only this engine has
-  kStaleScan,        // what was scanned is believed after others have been at the layout
-  kLookBefore,       // the gate is looked at before the operation has begun, not after
-  kEndQuietly,       // the end of an operation wakes nobody who waits for it
-  kCountersSwapped,  // the counters of the fork check lie the wrong way round
-  kTickFirst,        // the background decides how long to sleep before faults may claim the turn
-  kClaimQuietly,     // a fault claims the turn and wakes nobody
-  kTrustCopy,        // a copy that was kept serves without being compared
-  kLeakCopy,         // and one that is out of date stays in the pool
-  kLosePayer,        // a frame that moves with its page forgets who pays for it
+  kStaleScan,         // what was scanned is believed after others have been at the layout
+  kLookBefore,        // the gate is looked at before the operation has begun, not after
+  kEndQuietly,        // the end of an operation wakes nobody who waits for it
+  kCountersSwapped,   // the counters of the fork check lie the wrong way round
+  kTickFirst,         // the background decides how long to sleep before faults may claim the turn
+  kClaimQuietly,      // a fault claims the turn and wakes nobody
+  kTicketAfterLook,   // 6: who waits for a compression context looks first and takes his ticket then
+  kBackQuietly,       // 6: who gives one back wakes nobody
+  kEmptyGroupEnds,    // 8: writeback ends at the first group that has nothing
+  kForgetCharge,      // 18c: who drops a record that is not wanted leaves it charged
+  kNoWriterBarrier,   // 21: swapoff does not wait for who was packing when it began
+  kChildMissesFrame,  // what is in a frame is zeros to the child of a fork
+  kAdoptBlind,        // a range is adopted as the caller has seen it, with what is not registered
+  kTrustCopy,         // a copy that was kept serves without being compared
+  kLeakCopy,          // and one that is out of date stays in the pool
+  kLosePayer,         // a frame that moves with its page forgets who pays for it
 };
 
 // What the engine does in two ways, each shown to be right: how a load keeps its bytes (vm/load_marks.h).

@@ -34,6 +34,7 @@ Loaded Space::read_content(PageWord word, Worker& worker) {
   Loaded loaded = Loaded::kGood;
   if (slot.state == State::kFrame) {
     std::memcpy(worker.page, mmu_->frame_data({slot.payload}), kPageBytes);
+    if (sync::is_mutant(sync::Mutant::kChildMissesFrame)) codec::fill_page(worker.page, 0);
   } else {
     COLDPRESS_CHECK(slot.state != State::kDevice || worker.devices);
     loaded = load(slot, true, worker, worker.page);

@@ -74,6 +74,7 @@ Space::Adopted Space::try_adopt(PageRange range) {
         PageRange found[16];
         std::size_t runs = mmu_->scan_registered({at, part.end}, found, &at);
         if (mmu_->changing()) return Adopted::kLater;
+        if (sync::is_mutant(sync::Mutant::kAdoptBlind)) found[0] = part, runs = 1;
         for (std::size_t i = 0; i < runs; ++i) {
           if (!regions_.add(found[i])) return Adopted::kRefused;
         }

@@ -118,6 +118,7 @@ bool Space::next_victim(memgroup::AccountId scope, zswap::Zswap::Victim* victim)
   if (!accounts.any()) return zswap_.next_victim(victim);
   for (std::size_t looked_at = 0; looked_at <= accounts.end(); ++looked_at) {
     bool has = zswap_.listed(victims_of_) > 0 && accounts.within(victims_of_, scope);
+    if (!has && victims_of_ != 0 && sync::is_mutant(sync::Mutant::kEmptyGroupEnds)) return false;
     if (has && may_write_back(victims_of_) && victims_left_ > 0) {
       --victims_left_;
       if (zswap_.next_victim(victim, victims_of_)) return true;
@@ -234,7 +235,8 @@ void Space::settle(const swap::Move& move, bool written) {
 // What was written is not wanted there.
 void Space::drop_move(const swap::Move& move) {
   memgroup::AccountId payer = devices_.drop(move.record);
-  if (move.from == State::kZswap) group_->accounts().charge_swapped(payer, -1);
+  bool charged = move.from == State::kZswap && !sync::is_mutant(sync::Mutant::kForgetCharge);
+  if (charged) group_->accounts().charge_swapped(payer, -1);
 }
 
 void Space::write_failed() {
@@ -277,7 +279,8 @@ Space::SwapOff Space::swap_off(std::size_t area, bool goes_on, Worker& worker) {
   constexpr std::int64_t kMostStalledNs = 1'000'000'000;
   if (!goes_on && !devices_.freeze_area(area)) return SwapOff::kNotThere;
   if (!goes_on) swap_off_stalled_since_ns_ = 0;
-  { sync::MutexLock writer(devices_.writer()); }  // whoever was packing for it has submitted
+  if (!sync::is_mutant(sync::Mutant::kNoWriterBarrier))
+    sync::MutexLock writer(devices_.writer());  // whoever was packing for it has submitted
   // What is on its way there arrives first, or nobody would look for it.
   bool waits = !goes_on && !sync::is_mutant(sync::Mutant::kNoWaitForWrites);
   SwapOff result = !waits || finish_writes_to(area, 50 * kPatienceNs) ? SwapOff::kDone : SwapOff::kBusy;

@@ -62,7 +62,9 @@ inline bool corrupt_page(vm::Space& space, PageIndex page) {
   worker.store.buffer = bytes + vm::Worker::kMaxRun * kPageBytes;
   worker.io = worker.store.buffer + kPageBytes;
   worker.devices = true;
-  return worker.store.codec.init(choice, worker.io + swap::DeviceStore::kReadBytes, codec_bytes);
+  worker.store.workspace = worker.io + swap::DeviceStore::kReadBytes;
+  worker.store.workspace_bytes = codec_bytes;
+  return worker.store.codec.init(choice, worker.store.workspace, codec_bytes);
 }
 
 }  // namespace coldpress::testing

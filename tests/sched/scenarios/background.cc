@@ -157,26 +157,74 @@ void group_moves_and_ends(Run& run) {
   MUST(!m.group().accounts()[group].charged());
 }
 
-// Every setting changes while pages go out and come back.
-void orders_against_stores(Run& run) {
+// Settings change while pages go out and come back.
+void orders_against_stores(Run& run, void (*orders)(Machine& m), bool writes) {
   Machine m(run, {.devices = 1});
   PageRange pages = m.map(2);
   m.out(pages.begin, 1);
   m.write(pages.begin + 1, 2);
-  run.task("orders", [&] {
-    m.space().zswap().set_enabled(false);
-    m.space().set_zswap_max(0);
-    m.group().set_limit(2);
-    m.space().set_writeback(false);
-    m.space().zswap().set_enabled(true);
-    m.space().set_swap_max(0);
-  });
+  run.task("orders", [&] { orders(m); });
   run.task("program", [&] {
     m.page_out(pages);
     MUST(m.read(pages.begin) == 1);
     MUST(m.read(pages.begin + 1) == 2);
   });
+  if (writes) run.task("writer", [&] { m.write_back(); });
+  run.go();
+  m.finish_writes();
+  for (std::uint64_t i = 0; i < 2; ++i) MUST(m.read(pages.begin + i) == i + 1);
+  m.check();
+}
+
+void orders_of_the_pool(Run& run) {
+  auto orders = [](Machine& m) {
+    m.space().zswap().set_enabled(false);
+    m.space().set_zswap_max(0);
+    m.space().zswap().set_codec({codec::Kind::kLz4, 2});
+    m.space().zswap().set_enabled(true);
+    m.space().set_pool_share(1, 1);
+    m.space().compact_pool(true);
+  };
+  orders_against_stores(run, orders, false);
+}
+
+void orders_of_devices(Run& run) {
+  auto orders = [](Machine& m) {
+    m.space().set_shrinker(true);
+    m.space().set_writeback(false);
+    m.space().set_swap_max(0);
+    m.space().set_writeback(true);
+  };
+  orders_against_stores(run, orders, true);
+}
+
+void orders_of_limits(Run& run) {
+  auto orders = [](Machine& m) {
+    m.group().set_high(1);
+    m.group().set_limit(2);
+    m.space().set_readahead(1);
+    m.space().make_old({Machine::kBase, Machine::kBase + 2});
+    m.group().set_limit(1000);
+  };
+  orders_against_stores(run, orders, false);
+}
+
+// A device comes, another goes, and a group gets a limit.
+void orders_during_swapoff(Run& run) {
+  Machine m(run, {.devices = 2, .counted = true});
+  PageRange pages = m.map(2), own{pages.begin + 1, pages.end};
+  memgroup::AccountId group = m.group_with(own, {});
+  m.out(pages.begin, 1, Machine::Tier::kDevice);
+  m.out(own.begin, 2);
+  run.task("orders", [&] {
+    m.group().accounts().set_limits(group, {.max = 1, .zswap_max_bytes = 0});
+    MUST(m.swap_off(0) == vm::Space::SwapOff::kDone);
+  });
   run.task("writer", [&] { m.write_back(); });
+  run.task("program", [&] {
+    MUST(m.read(pages.begin) == 1);
+    MUST(m.read(own.begin) == 2);
+  });
   run.go();
   m.finish_writes();
   for (std::uint64_t i = 0; i < 2; ++i) MUST(m.read(pages.begin + i) == i + 1);
@@ -220,7 +268,6 @@ std::vector<Scenario> background_scenarios() {
        .marks = {"zswap: an object is packed again"}},
       {.name = "new_mapping_between_runs",
        .body = new_mapping_between_runs,
-       .bound = 1,
        .surprised_bound = 0,
        .random = 5000,
        .marks = {"capture: the layout has changed between two runs"},
@@ -234,7 +281,10 @@ std::vector<Scenario> background_scenarios() {
        .bound = 1,
        .surprised_bound = 0,
        .mutants = {{Mutant::kLosePayer, "lose_payer"}}},
-      {.name = "orders_against_stores", .body = orders_against_stores, .bound = 1, .surprised_bound = 0},
+      {.name = "orders_of_the_pool", .body = orders_of_the_pool, .surprised_bound = 0},
+      {.name = "orders_of_devices", .body = orders_of_devices, .surprised_bound = 0},
+      {.name = "orders_of_limits", .body = orders_of_limits, .surprised_bound = 0},
+      {.name = "orders_during_swapoff", .body = orders_during_swapoff, .surprised_bound = 0},
       {.name = "end_with_writes_under_way", .body = end_with_writes_under_way},
   };
 }

@@ -1,5 +1,6 @@
 // The gate that every operation of an engine passes (runtime/operation_gate.h): a fork finds the engine at
 // rest, and its child can tell whether the copy of it is of one instant.
+#include "runtime/lending.h"
 #include "runtime/operation_gate.h"
 #include "sched/explore/explore.h"
 #include "sched/scenarios/scenarios.h"
@@ -78,10 +79,39 @@ void forced_operation_against_close(Run& run) {
   MUST(g.gate.at_rest());
 }
 
+// One thread more than there are things to borrow.
+template <std::uint32_t kThings>
+void lending_to_one_more(Run& run) {
+  runtime::Lending lending;
+  sync::Atomic<std::uint32_t> lent[kThings]{};
+  lending.init(kThings);
+  constexpr const char* kNames[] = {"one", "other", "third"};
+  for (std::uint32_t i = 0; i <= kThings; ++i) {
+    run.task(kNames[i], [&] {
+      std::uint32_t thing = lending.borrow();
+      MUST(thing < kThings && lent[thing].fetch_add(1) == 0);
+      MUST(lent[thing].fetch_sub(1) == 1);
+      lending.give_back(thing);
+    });
+  }
+  run.go();
+}
+
 }  // namespace
 
 std::vector<Scenario> gate_scenarios() {
   return {
+      {.name = "lending_to_three",
+       .body = lending_to_one_more<2>,
+       .bound = 3,
+       .marks = {"lending: waits until one is back"},
+       .mutants = {{sync::Mutant::kBackQuietly, "back_quietly"}}},
+      {.name = "lending_to_two",
+       .body = lending_to_one_more<1>,
+       .bound = 4,
+       .marks = {"lending: waits until one is back"},
+       .mutants = {{sync::Mutant::kTicketAfterLook, "ticket_after_look"},
+                   {sync::Mutant::kBackQuietly, "back_quietly"}}},
       {.name = "close_against_operations",
        .body = close_against_operations,
        .mutants = {{sync::Mutant::kLookBefore, "look_before"}, {sync::Mutant::kEndQuietly, "end_quietly"}}},

@@ -59,6 +59,30 @@ void adoption_against_unmap(Run& run) {
   m.check();
 }
 
+// The monitor adopts what its view of the mappings shows, which the program unmaps, and maps something there
+// that is not the engine's.
+void adoption_of_what_goes(Run& run) {
+  Machine m(run, {.takes_messages = true});
+  PageRange pages = m.map(1), found{pages.begin + 8, pages.begin + 10};
+  m.map_unmanaged(found);
+  m.write(found.begin, 1);
+  run.task("monitor", [&] {
+    (void)m.space().adopt(found, m.worker());
+    m.page_out(found);
+  });
+  run.task("program", [&] {
+    m.unmap(found);
+    for (std::uint64_t i = 0; i < 2; ++i) {
+      m.map_unmanaged({found.begin + i, found.begin + i + 1});
+      m.write(found.begin + i, 2 + i);
+    }
+    for (std::uint64_t i = 0; i < 2; ++i) MUST(m.read(found.begin + i) == 2 + i);
+  });
+  run.go();
+  for (std::uint64_t i = 0; i < 2; ++i) MUST(m.read(found.begin + i) == 2 + i);
+  m.check();
+}
+
 // mremap while the page is stored, and a read of where it is now.
 void move_against_capture(Run& run) {
   Machine m(run, {.takes_messages = true});
@@ -88,14 +112,13 @@ void limit_against_store(Run& run) {
     m.space().reclaim_to(2, m.worker());
     m.space().handle_pending(m.worker());
   });
+  run.task("reclaim", [&] { m.page_out({pages.begin + 1, pages.begin + 2}); });
   run.task("program", [&] {
     MUST(m.read(pages.begin) == 1);
-    m.write(pages.begin + 1, 22);
+    MUST(m.read(pages.begin + 1) == 2);
   });
   run.go();
-  MUST(m.read(pages.begin) == 1);
-  MUST(m.read(pages.begin + 1) == 22);
-  MUST(m.read(pages.begin + 2) == 3);
+  for (std::uint64_t i = 0; i < 3; ++i) MUST(m.read(pages.begin + i) == i + 1);
   m.check();
 }
 
@@ -161,9 +184,16 @@ void unmap_against_load(Run& run) {
 
 std::vector<Scenario> layout_scenarios() {
   return {
-      {.name = "fork_against_capture", .body = fork_against_capture, .surprised_bound = 0},
+      {.name = "fork_against_capture",
+       .body = fork_against_capture,
+       .surprised_bound = 0,
+       .mutants = {{sync::Mutant::kChildMissesFrame, "child_misses_frame"}}},
       {.name = "zap_against_capture", .body = zap_against_capture, .surprised_bound = 0},
       {.name = "adoption_against_unmap", .body = adoption_against_unmap, .surprised_bound = 0},
+      {.name = "adoption_of_what_goes",
+       .body = adoption_of_what_goes,
+       .surprised_bound = 0,
+       .mutants = {{sync::Mutant::kAdoptBlind, "adopt_blind"}}},
       {.name = "move_against_capture", .body = move_against_capture, .surprised_bound = 0},
       {.name = "limit_against_store", .body = limit_against_store},
       {.name = "swapoff_twice", .body = swapoff_twice},

@@ -11,9 +11,10 @@ using Mutant = sync::Mutant;
 // Mail 002. Two threads load one page; either may have to start over, because the machine says that the
 // layout is changing. The kernel's bug: the first had the only copy in a page of its own, lost the race, and
 // threw it away.
-void two_loads_from(Run& run, Machine::Tier tier, bool synchronous) {
+void two_loads_from(Run& run, Machine::Tier tier, bool synchronous,
+                    os::SimInterference interference = {.changing = 1}) {
   MachineOptions options{
-      .devices = 1, .synchronous = synchronous, .takes_messages = true, .interference = {.changing = 1}};
+      .devices = 1, .synchronous = synchronous, .takes_messages = true, .interference = interference};
   if (tier == Machine::Tier::kPool) options.devices = 0;
   Machine m(run, options);
   PageRange pages = m.map(1);
@@ -30,6 +31,10 @@ void two_loads_from(Run& run, Machine::Tier tier, bool synchronous) {
 
 void two_loads(Run& run) { two_loads_from(run, Machine::Tier::kPool, false); }
 void two_loads_from_device(Run& run) { two_loads_from(run, Machine::Tier::kDevice, false); }
+// Mail 003, what a fault does when the page can not be had: it leaves everything as it was, for the other.
+void two_loads_without_memory(Run& run) {
+  two_loads_from(run, Machine::Tier::kPool, false, {.no_memory = 1});
+}
 void two_loads_from_memory(Run& run) { two_loads_from(run, Machine::Tier::kDevice, true); }
 
 // The second fault brings the page behind it along, which another thread has, changes and sends out again.
@@ -124,11 +129,12 @@ void two_faults_at_the_limit(Run& run) {
 }
 
 // The same with room: the losers sleep on the winner's slot, or mark, and nobody looks at the clock.
-template <sync::Variant variant>
+template <sync::Variant variant, Machine::Tier tier = Machine::Tier::kPool>
 void three_faults_on_one_page(Run& run) {
-  Machine m(run, {.variant = variant});
+  constexpr bool kDevice = tier == Machine::Tier::kDevice;
+  Machine m(run, {.devices = kDevice ? 1u : 0u, .synchronous = kDevice, .variant = variant});
   PageRange pages = m.map(1);
-  m.out(pages.begin, 1);
+  m.out(pages.begin, 1, tier);
   for (const char* name : {"first", "second", "third"}) {
     run.task(name, [&] { MUST(m.read(pages.begin) == 1); });
   }
@@ -154,6 +160,10 @@ std::vector<Scenario> load_scenarios() {
        .body = two_loads_from_memory,
        .marks = {"fault: the page could not be mapped"},
        .mutants = {{Mutant::kDeviceExclusive, "device_exclusive"}}},
+      {.name = "two_loads_without_memory",
+       .body = two_loads_without_memory,
+       .marks = {"fault: the page could not be mapped", "fault: sleeps on the slot"},
+       .mutants = {{Mutant::kLeakOnRetry, "leak_on_retry"}, {Mutant::kExclusiveLoad, "exclusive_load"}}},
       {.name = "run_against_reuse",
        .body = run_against_reuse,
        .marks = {"fault: a run comes at once"},
@@ -182,6 +192,11 @@ std::vector<Scenario> load_scenarios() {
        .mutants = {{Mutant::kPollForSlot, "poll_for_slot"}}},
       {.name = "three_loads",
        .body = three_faults_on_one_page<sync::Variant::kMarks>,
+       .sleeps = 0,
+       .marks = {"fault: sleeps on a mark"},
+       .mutants = {{Mutant::kMarkWakesNobody, "mark_wakes_nobody"}}},
+      {.name = "three_loads_in_place",
+       .body = three_faults_on_one_page<sync::Variant::kMarks, Machine::Tier::kDevice>,
        .sleeps = 0,
        .marks = {"fault: sleeps on a mark"},
        .mutants = {{Mutant::kMarkWakesNobody, "mark_wakes_nobody"}}},

@@ -11,14 +11,31 @@ namespace {
 using sync::Mutant;
 using sync::Variant;
 
+// What keeps the bytes, and where they are: in the pool, or on a device that is memory, from where they are
+// read in place, without a wait.
+struct From {
+  Variant variant;
+  bool device = false;
+};
+MachineOptions machine_for(From from, bool takes_messages, std::uint32_t servers = 0) {
+  return {.devices = from.device ? 1u : 0u,
+          .synchronous = from.device,
+          .servers = servers,
+          .takes_messages = takes_messages,
+          .variant = from.variant};
+}
+void out(Machine& m, From from, PageIndex page, std::uint64_t number) {
+  m.out(page, number, from.device ? Machine::Tier::kDevice : Machine::Tier::kPool);
+}
+
 // A slow reader; meanwhile the page is loaded, changed, and goes out into the same slot. The
 // kernel's bug: the reader found an entry that was equal, and mapped the old bytes.
-template <Variant kVariant>
+template <From kFrom>
 void load_against_reuse(Run& run) {
-  Machine m(run, {.variant = kVariant});
+  Machine m(run, machine_for(kFrom, false));
   PageRange pages = m.map(1);
   PageIndex a = pages.begin;
-  m.out(a, 1);
+  out(m, kFrom, a, 1);
   sync::Atomic<bool> written{false};
   run.task("reader", [&] {
     bool before = written.load(sync::kRelaxed);
@@ -30,6 +47,7 @@ void load_against_reuse(Run& run) {
     m.write(a, 2);
     written.store(true, sync::kRelaxed);
     m.page_out(pages);
+    if (kFrom.device) m.write_back();
   });
   run.go();
   MUST(m.read(a) == 2);
@@ -37,17 +55,18 @@ void load_against_reuse(Run& run) {
 }
 
 // Two pages and one free slot: the second page's bytes stand where the first one's stood.
-template <Variant kVariant>
+template <From kFrom>
 void load_against_another_page(Run& run) {
-  Machine m(run, {.variant = kVariant});
+  Machine m(run, machine_for(kFrom, false));
   PageRange pages = m.map(2);
   PageIndex a = pages.begin, b = a + 1;
-  m.out(a, 1);
+  out(m, kFrom, a, 1);
   m.write(b, 2);
   run.task("reader", [&] { MUST(m.read(a) == 1); });
   run.task("program", [&] {
     MUST(m.read(a) == 1);
     m.page_out({b, pages.end});
+    if (kFrom.device) m.write_back();
     MUST(m.read(b) == 2);
   });
   run.go();
@@ -57,12 +76,12 @@ void load_against_another_page(Run& run) {
 }
 
 // MADV_DONTNEED while the page is loaded, and a third thread that faults on it.
-template <Variant kVariant>
+template <From kFrom>
 void load_against_zap(Run& run) {
-  Machine m(run, {.takes_messages = true, .variant = kVariant});
+  Machine m(run, machine_for(kFrom, true));
   PageRange pages = m.map(1);
   PageIndex a = pages.begin;
-  m.out(a, 1);
+  out(m, kFrom, a, 1);
   sync::Atomic<bool> zapped{false};
   run.task("reader", [&] {
     bool before = zapped.load(sync::kRelaxed);
@@ -80,12 +99,12 @@ void load_against_zap(Run& run) {
 }
 
 // A fork while the page is loaded: the child has it, too.
-template <Variant kVariant>
+template <From kFrom>
 void load_against_fork(Run& run) {
-  Machine m(run, {.takes_messages = true, .variant = kVariant});
+  Machine m(run, machine_for(kFrom, true));
   PageRange pages = m.map(1);
   PageIndex a = pages.begin;
-  m.out(a, 1);
+  out(m, kFrom, a, 1);
   int child = 0;
   run.task("reader", [&] { MUST(m.read(a) == 1); });
   run.task("program", [&] { child = m.fork(); });
@@ -97,12 +116,12 @@ void load_against_fork(Run& run) {
 }
 
 // The thread path: a server serves the fault of a sleeping thread, and another takes the page out again.
-template <Variant kVariant>
+template <From kFrom>
 void servers_against_reclaim(Run& run) {
-  Machine m(run, {.servers = 1, .variant = kVariant});
+  Machine m(run, machine_for(kFrom, false, 1));
   PageRange pages = m.map(1);
   PageIndex a = pages.begin;
-  m.out(a, 1);
+  out(m, kFrom, a, 1);
   m.serve_by_daemons();
   run.task("program", [&] {
     MUST(m.read(a) == 1);
@@ -195,7 +214,8 @@ void run_meets_damage(Run& run) {
 }  // namespace
 
 std::vector<Scenario> pin_scenarios() {
-  constexpr Variant kPins = Variant::kPins, kMarks = Variant::kMarks;
+  constexpr From kPins{Variant::kPins}, kMarks{Variant::kMarks};
+  constexpr From kInPlace{Variant::kPins, true}, kMarkedInPlace{Variant::kMarks, true};
   return {
       {.name = "load_against_reuse",
        .body = load_against_reuse<kPins>,
@@ -204,6 +224,13 @@ std::vector<Scenario> pin_scenarios() {
       {.name = "load_against_reuse_marked",
        .body = load_against_reuse<kMarks>,
        .marks = {"fault: sleeps on a mark"}},
+      {.name = "load_in_place_against_reuse",
+       .body = load_against_reuse<kInPlace>,
+       .marks = {"fault: starts over"},
+       .mutants = {{Mutant::kEqualIsProof, "equal_is_proof"}}},
+      {.name = "load_in_place_against_reuse_marked",
+       .body = load_against_reuse<kMarkedInPlace>,
+       .marks = {"fault: sleeps on a mark"}},
       {.name = "load_against_another_page",
        .body = load_against_another_page<kPins>,
        .bound = 3,
@@ -211,6 +238,9 @@ std::vector<Scenario> pin_scenarios() {
       {.name = "load_against_another_page_marked",
        .body = load_against_another_page<kMarks>,
        .marks = {"fault: sleeps on a mark"}},
+      {.name = "load_in_place_against_another_page",
+       .body = load_against_another_page<kInPlace>,
+       .mutants = {{Mutant::kNoPin, "no_pin"}}},
       {.name = "load_against_zap", .body = load_against_zap<kPins>, .surprised_bound = 0},
       {.name = "load_against_zap_marked",
        .body = load_against_zap<kMarks>,
@@ -218,14 +248,23 @@ std::vector<Scenario> pin_scenarios() {
        .marks = {"fault: the page was given up while it was read"},
        .mutants = {{Mutant::kMarkForgetsZap, "mark_forgets_zap"},
                    {Mutant::kMarkDropsTwice, "mark_drops_twice"}}},
+      {.name = "load_in_place_against_zap", .body = load_against_zap<kInPlace>, .surprised_bound = 0},
+      {.name = "load_in_place_against_zap_marked",
+       .body = load_against_zap<kMarkedInPlace>,
+       .surprised_bound = 0,
+       .marks = {"fault: the page was given up while it was read"},
+       .mutants = {{Mutant::kMarkForgetsZap, "mark_forgets_zap"}}},
       {.name = "load_against_fork", .body = load_against_fork<kPins>, .surprised_bound = 0},
       {.name = "load_against_fork_marked",
        .body = load_against_fork<kMarks>,
        .surprised_bound = 0,
        .marks = {"fork: what is being read is read for the child"}},
+      {.name = "load_in_place_against_fork",
+       .body = load_against_fork<kMarkedInPlace>,
+       .surprised_bound = 0,
+       .marks = {"fork: what is being read is read for the child"}},
       {.name = "load_against_move",
        .body = load_against_move,
-       .bound = 1,
        .surprised_bound = 0,
        .marks = {"fault: the page was moved while it was read"},
        .mutants = {{Mutant::kMarkMoves, "mark_moves"}}},
@@ -233,6 +272,10 @@ std::vector<Scenario> pin_scenarios() {
       {.name = "servers_against_reclaim", .body = servers_against_reclaim<kPins>, .surprised_bound = 0},
       {.name = "servers_against_reclaim_marked",
        .body = servers_against_reclaim<kMarks>,
+       .surprised_bound = 0,
+       .marks = {"fault: loads with a mark"}},
+      {.name = "servers_in_place_against_reclaim",
+       .body = servers_against_reclaim<kMarkedInPlace>,
        .surprised_bound = 0,
        .marks = {"fault: loads with a mark"}},
       {.name = "zap_while_the_device_hangs",

@@ -96,6 +96,29 @@ void failing_writes(Run& run) {
   m.check();
 }
 
+// Pages of two groups, of which the first ends while both are written back.
+void writeback_against_end_of_group(Run& run) {
+  Machine m(run, {.devices = 1, .counted = true});
+  PageRange one = m.map(1), other = m.map(1, 8);
+  memgroup::AccountId ends = m.group_with(one, {}), stays = m.group_with(other, {});
+  m.out(one.begin, 1);
+  m.out(other.begin, 2);
+  run.task("writer", [&] {
+    m.write_back();
+    m.settle_writes();
+  });
+  run.task("program", [&] {
+    MUST(m.read(one.begin) == 1);
+    m.space().close_group(ends);
+  });
+  run.go();
+  m.write_back();
+  m.finish_writes();
+  MUST(m.group().accounts()[stays].swapped.load() == 1);
+  MUST(m.read(other.begin) == 2);
+  m.check();
+}
+
 // Two who reclaim, one device: one packs, the other goes on without it.
 void two_writers(Run& run) {
   Machine m(run, {.devices = 1});
@@ -134,12 +157,16 @@ std::vector<Scenario> writeback_scenarios() {
        .body = writeback_against_swapoff,
        .mutants = {{Mutant::kNoWaitForWrites, "no_wait_for_writes"},
                    {Mutant::kFreezeNothing, "freeze_nothing"},
+                   {Mutant::kNoWriterBarrier, "no_writer_barrier"},
                    {Mutant::kFreeThenDrop, "free_then_drop"},
                    {Mutant::kNoPin, "no_pin"}}},
       {.name = "failing_writes",
        .body = failing_writes,
        .mutants = {{Mutant::kForgetUnlock, "forget_unlock"}, {Mutant::kTrustWrite, "trust_write"}}},
       {.name = "two_writers", .body = two_writers},
+      {.name = "writeback_against_end_of_group",
+       .body = writeback_against_end_of_group,
+       .mutants = {{Mutant::kEmptyGroupEnds, "empty_group_ends"}, {Mutant::kForgetCharge, "forget_charge"}}},
   };
 }
 
