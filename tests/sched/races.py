@@ -13,11 +13,13 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
-# number: what, and where it was; then scenarios, other tests, or why it can not exist here.
+# number, what, and where it was (source, year, commit); then scenarios, other tests, or why it can not exist
+# here.
 MAILS = [
     (
         "000",
         "zswap: writeback of the LRU against invalidation, reuse of the slot, swapoff",
+        "mm/zswap.c, 2024, 5878303c5353",
         [
             "writeback_against_reuse",
             "writeback_against_exchange",
@@ -29,6 +31,7 @@ MAILS = [
     (
         "001",
         "zsmalloc: the list of zspages changed by who reads an object",
+        "mm/zsmalloc.c, 2023, d461aac924b9",
         [
             "compaction_against_read",
             "compaction_against_free",
@@ -41,16 +44,19 @@ MAILS = [
     (
         "002",
         "zswap: exclusive load into a page that nobody can find",
+        "mm/zswap.c, 2024, 25cd241408a2",
         ["two_loads", "two_loads_from_device", "two_loads_from_memory", "load_and_store_again"],
     ),
     (
         "003",
         "swap cache: in progress is published before there is something to wait for",
+        "mm/swap_state.c, 2020, 4c6355b25e8b",
         ["two_faults_at_the_limit", "two_faults_on_one_slot"],
     ),
     (
         "004",
         "swap-in without the swap cache: an entry that is equal again",
+        "mm/memory.c, 2024, 13ddaf26be32",
         [
             "load_against_reuse",
             "load_against_reuse_marked",
@@ -112,71 +118,90 @@ OWN = [
     ),
 ]
 BUGS = [
-    ("1", "writeback writes page A over page B", ["writeback_against_exchange"], ["no_identity_check"]),
-    ("2", "a stale copy survives a store that was refused", ["load_and_store_again"], ["keep_copy"]),
-    ("3", "the way out on a mismatch leaks a locked folio", ["failing_writes"], ["forget_unlock"]),
-    ("4", "the shrinker leaks a reference", "no references: whoever holds the writer's mutex writes", []),
-    ("5", "accounting of a store that is half done", ["failing_memory"], ["keep_object"]),
-    ("6", "compression context of a cpu that goes away",
+    ("1", "writeback writes page A over page B", "mm/zswap.c, 2023, 04fc7816089c",
+     ["writeback_against_exchange"], ["no_identity_check"]),
+    ("2", "a stale copy survives a store that was refused", "mm/zswap.c, 2024, 678e54d4bb9a, f9c0f1c32cb5",
+     ["load_and_store_again"], ["keep_copy"]),
+    ("3", "the way out on a mismatch leaks a locked folio", "mm/zswap.c, 2024, e3b63e966cac",
+     ["failing_writes"], ["forget_unlock"]),
+    ("4", "the shrinker leaks a reference", "mm/zswap.c, 2023",
+     "no references: whoever holds the writer's mutex writes", []),
+    ("5", "accounting of a store that is half done", "mm/zswap.c, 2025", ["failing_memory"], ["keep_object"]),
+    ("6", "compression context of a cpu that goes away", "mm/zswap.c, 2024 to 2025",
      "contexts belong to engine threads, not to cpus", []),
-    ("7", "a large unit is loaded from one tier and lies in two",
+    ("7", "a large unit is loaded from one tier and lies in two", "mm/zswap.c, 2024, c63f210d4891",
      ["run_against_reuse"], ["run_equal_is_proof"]),
-    ("8", "the shrinker's cursor points at a dying group",
+    ("8", "the shrinker's cursor points at a dying group", "mm/zswap.c, 2024",
      "cursors are numbers of accounts, looked up each time; one is given again when nothing is left", []),
-    ("9", "no group at all", "the process itself is one, and always there", []),
-    ("10", "a page is dropped as clean after an exclusive load", ["load_and_store_again"], ["clean_drop"]),
-    ("11", "data change while they are compressed", ["load_and_store_again"], ["compress_unlocked"]),
-    ("12", "raw entries told by their length",
+    ("9", "no group at all", "mm/zswap.c, 2024", "the process itself is one, and always there", []),
+    ("10", "a page is dropped as clean after an exclusive load", "mm/zswap.c, a rule",
+     ["load_and_store_again"], ["clean_drop"]),
+    ("11", "data change while they are compressed", "mm/memory.c, a rule",
+     ["load_and_store_again"], ["compress_unlocked"]),
+    ("12", "raw entries told by their length", "mm/zswap.c, 2026",
      "the codec of an entry says raw (unit.zswap, fuzz.zspool)", []),
-    ("13", "a device drops its copy when it is read",
+    ("13", "a device drops its copy when it is read", "drivers/block/zram, 2022, e914d8f00391",
      ["two_loads_from_device", "two_loads_from_memory"], ["device_exclusive"]),
-    ("14", "two writers of one index", ["recompression_against_free"], ["recompress_unlocked"]),
-    ("15", "completion touches what the submitter has freed",
+    ("14", "two writers of one index", "drivers/block/zram, 2025, ce4be9e4307c",
+     ["recompression_against_free"], ["recompress_unlocked"]),
+    ("15", "completion touches what the submitter has freed", "drivers/block/zram, 2026, bf62f69574b1",
      "completions are taken by the writer, and batches live as long as the store", []),
-    ("16", "a reserved block leaks at the end of writeback",
+    ("16", "a reserved block leaks at the end of writeback", "drivers/block/zram, 2026, 3e8d8eb8d7f5",
      ["writeback_against_reuse", "failing_device", "two_devices"], ["forget_record"]),
-    ("17", "writeback against overwrite or free",
+    ("17", "writeback against overwrite or free", "drivers/block/zram, a rule",
      ["writeback_against_reuse"], ["settle_unchecked", "isolate_victim", "touch_before_lock"]),
-    ("18", "read against a change of the slot", ["tidying_against_load"], ["no_pin"]),
-    ("18b", "trailing bytes of old buffers reach the disk",
+    ("18", "read against a change of the slot", "drivers/block/zram, a rule",
+     ["tidying_against_load"], ["no_pin"]),
+    ("18b", "trailing bytes of old buffers reach the disk", "drivers/block/zram, 2026, 3bf1c285dc40",
      "tails are zeroed (unit.swap, system tests)", []),
-    ("18c", "statistics after a written-back slot is freed",
+    ("18c", "statistics after a written-back slot is freed", "drivers/block/zram, 2026, b0377ee80429",
      "accounts close after every scenario and test", []),
-    ("18d", "reset against I/O", ["writeback_against_swapoff", "swapoff_twice"], ["no_wait_for_writes"]),
-    ("18e", "a budget of writeback underflows", "there is no such budget", []),
-    ("19", "readahead reaches a device that has gone", ["run_against_swapoff"], ["run_unlocked"]),
-    ("20", "swapoff against the allocator's list of devices",
+    ("18d", "reset against I/O", "drivers/block/zram, 2021 to 2025, 6f1637795f28, 5a4b653655d5, 212fe1c0df4a",
+     ["writeback_against_swapoff", "swapoff_twice"], ["no_wait_for_writes"]),
+    ("18e", "a budget of writeback underflows", "drivers/block/zram, a rule", "there is no such budget", []),
+    ("19", "readahead reaches a device that has gone", "mm/swap_state.c, 2025 (since 78524b05f1a3)",
+     ["run_against_swapoff"], ["run_unlocked"]),
+    ("20", "swapoff against the allocator's list of devices", "mm/swapfile.c, 2023, 6fe7d6b99295",
      ["writeback_against_swapoff"], ["freeze_nothing"]),
-    ("21", "allocation goes on after swapoff has looked", ["writeback_against_swapoff"], ["freeze_nothing"]),
-    ("22", "a slot is freed while swapoff frees the maps",
+    ("21", "allocation goes on after swapoff has looked", "mm/swapfile.c, 2024",
+     ["writeback_against_swapoff"], ["freeze_nothing"]),
+    ("22", "a slot is freed while swapoff frees the maps", "mm/swapfile.c, 2024, 82b1c07a0af6",
      ["writeback_against_swapoff"], ["free_then_drop"]),
-    ("23", "swap-in against swapoff", ["writeback_against_swapoff"], ["no_pin"]),
-    ("24", "the count is 0 before the clean-up can be seen", ["writeback_against_swapoff"],
-     ["free_then_drop"]),
-    ("25", "discard walks a list that changes",
+    ("23", "swap-in against swapoff", "mm/memory.c, 2021, 2799e77529c2",
+     ["writeback_against_swapoff"], ["no_pin"]),
+    ("24", "the count is 0 before the clean-up can be seen", "mm/swapfile.c, 2024",
+     ["writeback_against_swapoff"], ["free_then_drop"]),
+    ("25", "discard walks a list that changes", "mm/swapfile.c, 2025",
      "who discards has the writer's mutex, and takes the segment off the list first", []),
-    ("26", "the count of a slot overflows", "a further slot is made (model.clone)", []),
-    ("27", "neighbours in a bitmap", ["slots_of_two_clusters"], ["plain_bits"]),
-    ("28", "partial reclaim of a large folio", "no units larger than a page", []),
-    ("29", "truncation against a large entry", "no units larger than a page", []),
-    ("30", "UFFDIO_MOVE against the kernel's swap cache",
+    ("26", "the count of a slot overflows", "mm/swapfile.c, 2017",
+     "a further slot is made (model.clone)", []),
+    ("27", "neighbours in a bitmap", "mm/page_io.c, 2024", ["slots_of_two_clusters"], ["plain_bits"]),
+    ("28", "partial reclaim of a large folio", "mm/swapfile.c, 2024 to 2025",
+     "no units larger than a page", []),
+    ("29", "truncation against a large entry", "shmem, 2026", "no units larger than a page", []),
+    ("30", "UFFDIO_MOVE against the kernel's swap cache", "mm/userfaultfd.c, 2025",
      "the kernel's own; a move that is refused is tried again", []),
-    ("31", "slots of hibernation", "none", []),
-    ("32", "attribution between groups",
+    ("31", "slots of hibernation", "mm/swapfile.c, 2026", "none", []),
+    ("32", "attribution between groups", "mm/swap_state.c, 2026 (since 2732acda82c9)",
      ["group_reclaim_against_faults", "group_moves_and_ends"], ["lose_payer"]),
-    ("33", "a shared page is written in place",
+    ("33", "a shared page is written in place", "copy on write, 2020 to 2022, CVE-2020-29374",
      ["clone_against_fault", "sharers_against_writeback"], ["move_shared"]),
-    ("34", "MADV_FREE against direct I/O",
+    ("34", "MADV_FREE against direct I/O", "reclaim, 2022",
      "the kernel refuses to move pinned pages (model.space, system tests)", []),
-    ("35", "a write to swap fails", ["failing_writes", "failing_device"], ["trust_write"]),
-    ("36", "free against migration", ["compaction_against_free"], ["free_unpinned"]),
-    ("37", "a bit-field under two locks",
+    ("35", "a write to swap fails", "mm/page_io.c, a rule",
+     ["failing_writes", "failing_device"], ["trust_write"]),
+    ("36", "free against migration", "mm/zsmalloc.c, 2022, 2505a981114d",
+     ["compaction_against_free"], ["free_unpinned"]),
+    ("37", "a bit-field under two locks", "mm/zsmalloc.c, 2023, 4b5d1e47b694",
      "each byte has one lock; the one with two bit-fields (zswap's codec and age) the slot's", []),
-    ("38", "an empty zspage stays on a list",
+    ("38", "an empty zspage stays on a list", "mm/zsmalloc.c, 2019, 1a87aa03597e",
      ["compaction_against_free", "free_against_store"], ["keep_empty"]),
-    ("39", "compaction against free of one handle", ["compaction_against_free"], ["free_unpinned"]),
-    ("40", "a mover takes busy for done", ["compaction_against_read"], ["retry_busy"]),
-    ("41", "copies of straddling objects", "a zspage is contiguous here (unit.zspool, fuzz.zspool)", []),
+    ("39", "compaction against free of one handle", "mm/zsmalloc.c, 2016",
+     ["compaction_against_free"], ["free_unpinned"]),
+    ("40", "a mover takes busy for done", "mm/zsmalloc.c, a rule",
+     ["compaction_against_read"], ["retry_busy"]),
+    ("41", "copies of straddling objects", "mm/zsmalloc.c, 2015",
+     "a zspage is contiguous here (unit.zspool, fuzz.zspool)", []),
 ]
 
 
@@ -218,11 +243,12 @@ def page(found, mutants):
         "## The five mails",
         "",
         "Five messages of the kernel's memory-management list (linux-mm), of 2020 to 2024, each on a race",
-        "that lost data or hung a machine; the numbers are used in comments and in locking.md.",
+        "that lost data or hung a machine, with the commit that repaired it; the numbers are used in",
+        "comments and in locking.md.",
         "",
     ]
-    for mail, what, scenarios in MAILS:
-        out += [f"**{mail}**: {what}.", "", *head, *rows(scenarios), ""]
+    for mail, what, where, scenarios in MAILS:
+        out += [f"**{mail}** ({where}): {what}.", "", *head, *rows(scenarios), ""]
     out += ["## What only this engine has", "", "| what | scenarios |", "|---|---|"]
     out += [f"| {what} | {', '.join(f'`{s}`' for s in scenarios)} |" for what, scenarios in OWN]
     out += ["", *head]
@@ -232,12 +258,16 @@ def page(found, mutants):
         "",
         "## The kernel's other bugs",
         "",
-        "| no. | what went wrong there | here | bound | executions | mutant caught |",
-        "|---|---|---|---:|---:|---|",
+        "Where it was: the source, the year, and the commit that repaired it (*since*: that brought it), as",
+        "far as known. *A rule*: what the code there is careful of, with no repair of its own.",
+        "",
+        "| no. | what went wrong there | where it was | here | bound | executions | mutant caught |",
+        "|---|---|---|---|---:|---:|---|",
     ]
-    for number, what, answer, planted in BUGS:
+    for number, what, where, answer, planted in BUGS:
+        bug = f"| {number} | {what} | {where} |"
         if isinstance(answer, str):
-            out.append(f"| {number} | {what} | excluded: {answer} | | | |")
+            out.append(f"{bug} excluded: {answer} | | | |")
             continue
         missing = [name for name in answer if name not in found]
         if missing:
@@ -251,7 +281,7 @@ def page(found, mutants):
         bounds = "<br>".join(str(found[name]["bound"]) for name in answer)
         runs = "<br>".join(f"{found[name]['executions']:,}" for name in answer)
         names = "<br>".join(f"`{name}`" for name in answer)
-        out.append(f"| {number} | {what} | {names} | {bounds} | {runs} | {'<br>'.join(caught) or '-'} |")
+        out.append(f"{bug} {names} | {bounds} | {runs} | {'<br>'.join(caught) or '-'} |")
     left = sorted(set(found) - used)
     if left:
         sys.exit(f"races: scenarios that are in no table: {left}")
