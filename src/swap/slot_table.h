@@ -21,8 +21,9 @@
 //      with the generation that comes next
 //   G  whoever sees a cluster counted (acquire) sees the memory of its words (release)
 // Relaxed is the rest: what the lock's holder reads of his own word (others only set the bit for waiters);
-// sums, which are exact while nobody changes anything; and the word of a new slot, which nobody knows before
-// its entry is in a page word (vm/page_table.h, E), and nobody believes before he has its lock.
+// what others guess of it before an exchange that takes the lock, or that sets that bit, where the futex
+// orders; sums, which are exact while nobody changes anything; and the word of a new slot, which nobody knows
+// before its entry is in a page word (vm/page_table.h, E), and nobody believes before he has its lock.
 //
 // Thread safety: all functions from any thread. Lock order: the engine's layout mutex, then a slot, then the
 // mutexes of pool and frames. Never take the layout mutex while holding a slot.

@@ -2,8 +2,9 @@
 // under a controlled scheduler, has its own type here. Orders are written out at each use; the default is
 // sequentially consistent.
 //
-// What differs between the builds is in an inline namespace, `threads` or `fibers`: objects of one do not
-// link with the sync of the other.
+// What differs between the builds is in an inline namespace, `threads` or `fibers`, and each object names a
+// symbol that only its own build's sync has: objects of one do not link with the sync of the other
+// (tests/sched/mixed.py).
 #pragma once
 
 #include <atomic>
@@ -14,6 +15,12 @@
 #else
 #define COLDPRESS_SYNC_KIND threads
 #endif
+
+// A relocation that relocates nothing: it takes no byte, and fails where the symbol is missing.
+#define COLDPRESS_BUILT_FOR_(kind) \
+  __asm__(".pushsection .text\n.reloc ., BFD_RELOC_NONE, coldpress_sync_" #kind "\n.popsection")
+#define COLDPRESS_BUILT_FOR(kind) COLDPRESS_BUILT_FOR_(kind)
+COLDPRESS_BUILT_FOR(COLDPRESS_SYNC_KIND);
 
 namespace coldpress::sync {
 

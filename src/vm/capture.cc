@@ -69,7 +69,7 @@ Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all
           bool joins = length > 0 && word.skip() == 1 && word.backoff() == 0;
           if (eligible && !all && !joins && word.skip() > 0) {
             at->store(PageWord::native(word.backoff(), word.skip() - 1).paid_by(word.payer()).raw(),
-                      sync::kRelease);
+                      sync::kRelease);  // E
             eligible = false;
           }
           if (!eligible) break;
@@ -164,7 +164,7 @@ MoveStatus Space::capture_run(PageIndex first, std::uint32_t pages, swap::GroupI
     slots_.unlock(entries[i]);
   }
   for (std::uint32_t i = result.moved; i < pages; ++i) {
-    table_.find(first + i)->store(before[i].raw(), sync::kRelease);
+    table_.find(first + i)->store(before[i].raw(), sync::kRelease);  // E
     slots_.unlock_and_free(entries[i]);
   }
   filled += result.moved;

@@ -95,7 +95,7 @@ void Space::charge_present(PageRange range) {
     if (word.is_out() || word.is_poisoned() || word.payer() != 0) continue;
     group_->charge(1);
     group_->accounts().charge_resident(owners_.at(page), 1);
-    at->store(word.paid_by(owners_.at(page) + 1u).raw(), sync::kRelease);
+    at->store(word.paid_by(owners_.at(page) + 1u).raw(), sync::kRelease);  // E
   }
 }
 

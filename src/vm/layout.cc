@@ -82,7 +82,7 @@ template <typename Receive>
 void Space::take_words(PageRange range, Receive receive) {
   for (PageIndex page = table_.next_leaf(range.begin, range.end); page < range.end;) {
     PageTable::Word* word = table_.find(page);
-    PageWord taken = PageWord::from_raw(word->exchange(0, sync::kRelease));
+    PageWord taken = PageWord::from_raw(word->exchange(0, sync::kRelease));  // E
     if (taken.raw() != 0) receive(page, taken);
     page = table_.next(page, range.end);
   }
@@ -363,7 +363,7 @@ void Space::drop_range(PageRange range, bool zapped) {
     if (range.end < leaf_end) leaf_end = range.end;
     PageTable::Word* word = table_.find(page);
     for (; page < leaf_end; page = page + 1, ++word) {
-      PageWord old = PageWord::from_raw(word->exchange(after, sync::kRelease));
+      PageWord old = PageWord::from_raw(word->exchange(after, sync::kRelease));  // E
       forget_word(old);
     }
   }

@@ -165,7 +165,7 @@ void Space::store_word(PageIndex page, PageWord word) {
     forget_word(word);  // nobody is charged without it
     return;
   }
-  at->store(word.raw(), sync::kRelease);
+  at->store(word.raw(), sync::kRelease);  // E
 }
 
 }  // namespace coldpress::vm

@@ -223,7 +223,7 @@ void Scheduler::describe_deadlock() {
 
 void Scheduler::record(Op op, const void* object, const Where& where, const char* text) {
   auto task = static_cast<std::uint64_t>(current_ - tasks_);
-  digest_ = (digest_ ^ (task << 40 | static_cast<std::uint64_t>(op) << 32 | where.line())) * 0x100000001b3;
+  digest(task << 40 | static_cast<std::uint64_t>(op) << 32 | where.line());
   if (!traced_) return;
   last_ = {steps_, static_cast<std::uint8_t>(task), op, preempted_, object, 0, 0, text, where};
   preempted_ = false;
@@ -241,8 +241,13 @@ void Scheduler::point(Op op, const void* object, const Where& where) {
 }
 
 void Scheduler::did(std::uint64_t before, std::uint64_t after) {
-  if (in_task()) show(before, after);
+  if (!in_task()) return;
+  digest(before);
+  digest(after);
+  show(before, after);
 }
+
+void Scheduler::digest(std::uint64_t what) { digest_ = (digest_ ^ what) * 0x100000001b3; }
 
 void Scheduler::show(std::uint64_t before, std::uint64_t after) {
   if (!traced_) return;

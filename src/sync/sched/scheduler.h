@@ -171,6 +171,7 @@ class Scheduler {
   void switch_to(Task* next);
   void show(std::uint64_t before, std::uint64_t after);
   void record(Op op, const void* object, const Where& where, const char* text);
+  void digest(std::uint64_t what);
 
   Strategy* strategy_ = nullptr;
   Listener* listener_ = nullptr;

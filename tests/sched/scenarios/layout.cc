@@ -112,8 +112,8 @@ void limit_against_store(Run& run) {
     m.space().reclaim_to(2, m.worker());
     m.space().handle_pending(m.worker());
   });
-  run.task("reclaim", [&] { m.page_out({pages.begin + 1, pages.begin + 2}); });
   run.task("program", [&] {
+    m.page_out({pages.begin + 1, pages.begin + 2});
     MUST(m.read(pages.begin) == 1);
     MUST(m.read(pages.begin + 1) == 2);
   });

@@ -160,6 +160,21 @@ TEST(Finds, UncontrolledNondeterminism) {
   EXPECT_NE(report.failure.find("choose()"), std::string::npos) << report.failure;
 }
 
+// The same steps with another value: the schedule run twice tells.
+void uncontrolled_value(Run& run) {
+  static int executions = 0;
+  sync::Atomic<int> word{0};
+  int value = ++executions;
+  run.task("task", [&] { word.store(value); });
+  run.go();
+}
+
+TEST(Finds, UncontrolledNondeterminismOfAValue) {
+  Report report = depth_first(uncontrolled_value, 2);
+  ASSERT_TRUE(report.failed);
+  EXPECT_NE(report.failure.find("the same choices did something else"), std::string::npos) << report.failure;
+}
+
 void lost_update(Run& run) {
   sync::Atomic<int> word{0};
   for (int task = 0; task < 2; ++task) {
