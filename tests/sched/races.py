@@ -92,7 +92,8 @@ OWN = [
     ("a new mapping where a capture has scanned an old one", ["new_mapping_between_runs"]),
     ("reclaim of one group while others fault", ["group_reclaim_against_faults"]),
     ("a group's range moves while it goes out, and the group ends", ["group_moves_and_ends"]),
-    ("orders during stores and loads", ["orders_of_the_pool", "orders_of_limits", "orders_of_devices", "orders_during_swapoff"]),
+    ("orders during stores and loads",
+     ["orders_of_the_pool", "orders_of_limits", "orders_of_devices", "orders_during_swapoff"]),
     ("faults that find the background about to sleep", ["faults_against_sleep"]),
     ("an end with writes under way", ["end_with_writes_under_way"]),
     (
