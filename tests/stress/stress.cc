@@ -1,67 +1,47 @@
 // Stress on real memory, after the kernel's uffd-stress: threads bounce content that proves itself through
-// all tiers (memory, pool, two devices), drop it and clone it, while others change limits and codecs, take
-// devices away and give them back, and fork. Any byte that is not what was written last ends it with exit
-// status 1.
+// all tiers (memory, pool, two devices), drop it and clone it, or meet to fault together on one page; others
+// change limits and codecs, take devices away and give them back, and fork children that look at what they
+// got. Any byte that is not what was written last ends it with exit status 1.
 //
 //   stress SECONDS [thread|signal] [SEED]
 //
 // Not one test but as many as it has time for: ctest runs it shortly, `script/test --stress MINUTES` for
 // long.
 #include <coldpress/pager.h>
-#include <sys/wait.h>
 
 #include <atomic>
 #include <chrono>
-#include <deque>
 #include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "../system/programs/content.h"
+#include "burst.h"
+#include "children.h"
+#include "memory.h"
 
 namespace coldtest {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-constexpr std::size_t kPages = 64 * kMiB / kPageSize, kRun = 16, kRuns = kPages / kRun;
 constexpr std::size_t kClonedPages = 4 * kMiB / kPageSize;
 constexpr unsigned kBouncers = 3;
 
-struct Counts {
-  std::atomic<std::uint64_t> checked{0}, written{0}, dropped{0}, clones{0}, forks{0}, orders{0}, swapoffs{0};
-};
+// A count that must go on.
+struct Watched {
+  const char* what;
+  const std::atomic<std::uint64_t>& count;
+  std::uint64_t seen = 0;
+  Clock::time_point moved = Clock::now();
 
-// Pages in runs; a lock for each run, and the key that each page holds.
-class Memory {
- public:
-  Memory(coldpress::Pager& pager, const char* name, std::size_t pages)
-      : name_(name), region_(pager.map(pages * kPageSize)), locks_(pages / kRun), keys_(pages) {
-    require(bool(region_), "a region");
+  void look() {
+    if (std::uint64_t now = count; now != seen) {
+      seen = now;
+      moved = Clock::now();
+    }
+    if (Clock::now() - moved > kPatience) die("FAILED: no %s for two minutes", what);
   }
-  Byte* at(std::size_t page) const { return static_cast<Byte*>(region_.data()) + page * kPageSize; }
-  coldpress::Region& region() { return region_; }
-  std::mutex& lock_of(std::size_t run) { return locks_[run]; }
-  std::size_t runs() const { return locks_.size(); }
-
-  // With the run's lock held.
-  void check(std::size_t page) const { check_page(name_, at(page), keys_[page]); }
-  void write(std::size_t page, std::uint64_t key) {
-    fill_page(at(page), key);
-    keys_[page] = key;
-  }
-  void drop(std::size_t run) {
-    region_.drop(run * kRun * kPageSize, kRun * kPageSize);
-    for (std::size_t page = run * kRun; page < (run + 1) * kRun; ++page) keys_[page] = 0;
-  }
-  std::uint64_t key(std::size_t page) const { return keys_[page]; }
-
- private:
-  const char* name_;
-  coldpress::Region region_;
-  std::deque<std::mutex> locks_;
-  std::vector<std::uint64_t> keys_;
 };
 
 class Stress {
@@ -70,62 +50,92 @@ class Stress {
       : pager_(pager), seed_(seed), file_(std::move(file)) {}
 
   void run(std::chrono::seconds time) {
-    std::vector<std::thread> threads;
-    for (unsigned i = 0; i < kBouncers; ++i) threads.emplace_back([this, i] { bounce(Rng(seed_ + i)); });
-    threads.emplace_back([this] { clone(Rng(seed_ + 100)); });
-    threads.emplace_back([this] { order(Rng(seed_ + 101)); });
-    threads.emplace_back([this] { fork_now_and_then(); });
+    for (unsigned i = 0; i < kBouncers; ++i) start([this, i] { bounce(Rng(seed_ + i)); });
+    start([this] { burst_.lead(Rng(seed_ + 99), stop_); });
+    for (unsigned i = 1; i < Burst::kThreads; ++i) start([this, i] { burst_.follow(i); });
+    start([this] { clone(Rng(seed_ + 100)); });
+    start([this] { order(Rng(seed_ + 101)); });
+    start([this] { fork_now_and_then(Rng(seed_ + 102)); });
     watch(time);
-    stop_ = true;
-    for (std::thread& thread : threads) thread.join();
-    for (std::size_t page = 0; page < kPages; ++page) memory_.check(page);
+    stop();
+    for (std::size_t run = 0; run < kRuns; ++run) memory_.check_run(run);
     std::printf(
-        "stress: %lu pages checked, %lu written, %lu runs dropped, %lu clones, %lu forks, %lu orders, "
-        "%lu swapoffs\n",
-        counts_.checked.load(), counts_.written.load(), counts_.dropped.load(), counts_.clones.load(),
-        counts_.forks.load(), counts_.orders.load(), counts_.swapoffs.load());
+        "stress: %lu pages checked, %lu written, %lu runs dropped, %lu bursts, %lu clones, %lu forks, %lu "
+        "pages checked there, %lu orders, %lu swapoffs\n",
+        counts_.checked.load(), counts_.written.load(), counts_.dropped.load(), counts_.bursts.load(),
+        counts_.clones.load(), counts_.forks.load(), counts_.checked_by_children.load(),
+        counts_.orders.load(), counts_.swapoffs.load());
   }
 
  private:
-  // Ends a run that stands still: that is a hang, not a slow machine.
+  template <typename Body>
+  void start(Body body) {
+    ++running_;
+    threads_.emplace_back([this, body] {
+      body();
+      --running_;
+    });
+  }
+
+  // Ends a run in which something stands still: that is a hang, not a slow machine.
   void watch(std::chrono::seconds time) {
-    constexpr auto kPatience = std::chrono::seconds(60);
-    std::uint64_t seen = 0;
-    auto moved = Clock::now();
+    Watched watched[] = {{"page is checked", counts_.checked},
+                         {"burst ends", counts_.bursts},
+                         {"child ends", counts_.forks},
+                         {"order ends", counts_.orders}};
     for (auto end = Clock::now() + time; Clock::now() < end;) {
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      if (std::uint64_t now = counts_.checked; now != seen) {
-        seen = now;
-        moved = Clock::now();
-      }
-      if (Clock::now() - moved > kPatience) die("FAILED: nothing has moved for a minute");
+      for (Watched& each : watched) each.look();
     }
+  }
+
+  void stop() {
+    stop_ = true;
+    for (auto end = Clock::now() + kPatience; running_ > 0;) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      if (Clock::now() > end) die("FAILED: %u threads do not end", running_.load());
+    }
+    for (std::thread& thread : threads_) thread.join();
   }
 
   void bounce(Rng rng) {
     while (!stop_) {
       std::size_t run = rng.one_in(4) ? rng.below(kRuns) : rng.below(kRuns / 4);
-      std::lock_guard lock(memory_.lock_of(run));
-      std::size_t offset = run * kRun * kPageSize, bytes = kRun * kPageSize;
-      for (std::size_t page = run * kRun; page < (run + 1) * kRun; ++page) {
-        memory_.check(page);
-        ++counts_.checked;
-        if (!rng.one_in(3)) continue;
-        memory_.write(page, rng.page_key());
-        ++counts_.written;
+      if (rng.one_in(4)) {
+        std::shared_lock lock(memory_.lock_of(run));
+        memory_.check_run(run);
+        counts_.checked += kRun;
+      } else {
+        std::unique_lock lock(memory_.lock_of(run));
+        use(run, rng);
+        advise(run, rng);
       }
-      if (rng.one_in(64)) memory_.region().cold(offset, bytes);
-      if (rng.one_in(64)) memory_.region().deactivate(offset, bytes);
-      if (rng.one_in(128)) memory_.region().willneed(offset, bytes);
-      if (rng.one_in(64)) {
-        memory_.drop(run);
-        ++counts_.dropped;
-      }
-      if (rng.one_in(256)) {
-        require(memory_.region().pin(offset, bytes), "pin");
-        for (std::size_t page = run * kRun; page < (run + 1) * kRun; ++page) memory_.check(page);
-        memory_.region().unpin(offset, bytes);
-      }
+    }
+  }
+
+  void use(std::size_t run, Rng& rng) {
+    for (std::size_t page = run * kRun; page < (run + 1) * kRun; ++page) {
+      memory_.check(page);
+      ++counts_.checked;
+      if (!rng.one_in(3)) continue;
+      memory_.write(page, rng.page_key());
+      ++counts_.written;
+    }
+  }
+
+  void advise(std::size_t run, Rng& rng) {
+    std::size_t offset = run * kRunBytes;
+    if (rng.one_in(64)) memory_.cold(run);
+    if (rng.one_in(64)) memory_.region().deactivate(offset, kRunBytes);
+    if (rng.one_in(128)) memory_.region().willneed(offset, kRunBytes);
+    if (rng.one_in(64)) {
+      memory_.drop(run);
+      ++counts_.dropped;
+    }
+    if (rng.one_in(256)) {
+      require(memory_.region().pin(offset, kRunBytes), "pin");
+      memory_.check_run(run);
+      memory_.region().unpin(offset, kRunBytes);
     }
   }
 
@@ -157,7 +167,6 @@ class Stress {
   // What is refused (no room elsewhere, nothing to do) is refused; what is broken shows in the content.
   void order(Rng rng) {
     while (!stop_) {
-      ++counts_.orders;
       switch (rng.below(9)) {
         case 0:
         case 1:
@@ -186,20 +195,16 @@ class Stress {
           unlink(file_.c_str());
         }
       }
+      ++counts_.orders;
       std::this_thread::sleep_for(std::chrono::milliseconds(rng.below(20)));
     }
   }
 
   // The child gets all that is out, from wherever it is, while everybody waits: so not often.
-  void fork_now_and_then() {
+  void fork_now_and_then(Rng rng) {
     for (unsigned tenths = 0; !stop_; ++tenths) {
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      if (tenths % 50 != 5) continue;
-      pid_t child = fork();
-      if (child == 0) _exit(7);
-      int status = 0;
-      require(child > 0 && waitpid(child, &status, 0) == child && WEXITSTATUS(status) == 7, "a child");
-      ++counts_.forks;
+      if (tenths % 20 == 5) children_.fork_one(rng);
     }
   }
 
@@ -208,7 +213,11 @@ class Stress {
   std::string file_;
   Memory memory_{pager_, "region", kPages};
   Counts counts_;
+  Burst burst_{memory_, counts_};
+  Children children_{memory_, counts_};
   std::atomic<bool> stop_{false};
+  std::atomic<unsigned> running_{0};
+  std::vector<std::thread> threads_;
 };
 
 int stress(long seconds, bool signal, std::uint64_t seed) {
