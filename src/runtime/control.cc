@@ -201,7 +201,7 @@ bool Engine::reclaim_some(std::uint64_t bytes, Text& answer) {
     reclaim_goal_ = std::max<std::int64_t>(group_.usage() - pages, 0);
     reclaim_from_ = out();
   }
-  bool possible = space_.reclaim_to(reclaim_goal_, monitor_worker_);
+  bool possible = space_.reclaim_to(reclaim_goal_, monitor_worker_, sync::now_ns() + kMonitorSliceNs);
   // A program that brings back as much as goes keeps its usage: then what went is what was asked for.
   bool gone = static_cast<std::int64_t>(out() - reclaim_from_) >= 2 * pages;
   if (group_.usage() <= reclaim_goal_ || gone) return true;

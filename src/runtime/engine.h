@@ -106,6 +106,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
  private:
   static constexpr std::size_t kMaxServers = 8;
   static constexpr std::size_t kSpareWorkers = 8;
+  static constexpr std::int64_t kMonitorSliceNs = 50'000'000;  // before it looks what else there is to do
   static constexpr std::size_t kMapsBufferBytes = 64 << 10;
 
   // vm::ForkHandler

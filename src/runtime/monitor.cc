@@ -117,7 +117,8 @@ void Engine::watch() {
 
 void Engine::reclaim_to_low() {
   if (sync::now_ns() < reclaim_again_ns_ && group_.usage() < group_.limit()) return;
-  bool held = space_.reclaim_to(std::max<std::int64_t>(group_.low(), 0), monitor_worker_);
+  std::int64_t until = sync::now_ns() + kMonitorSliceNs;
+  bool held = space_.reclaim_to(std::max<std::int64_t>(group_.low(), 0), monitor_worker_, until);
   reclaim_pause_ns_ = held ? 0 : std::clamp(reclaim_pause_ns_ * 2, kFirstPauseNs, kLongestPauseNs);
   reclaim_again_ns_ = sync::now_ns() + reclaim_pause_ns_;
 }

@@ -42,7 +42,7 @@ constexpr std::int64_t kFirstPauseNs = 10'000'000, kLongestPauseNs = 1'000'000'0
 
 }  // namespace
 
-bool Space::reclaim_to(std::int64_t target, Worker& worker) {
+bool Space::reclaim_to(std::int64_t target, Worker& worker, std::int64_t until_ns) {
   if (paused_.load(sync::kRelaxed)) return false;
   bool urgent = group_->usage() >= group_->limit();
   std::uint32_t failures = 0;
@@ -75,6 +75,7 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker) {
       return false;
     }
     if (usage_source_ != nullptr && !usage_source_->keep_going()) return true;
+    if (until_ns != 0 && sync::now_ns() > until_ns) return true;  // others may bring back what goes, for ever
     urgent = group_->usage() >= group_->limit();
   }
   hopeless_.pause_ns.store(0, sync::kRelaxed);

@@ -29,6 +29,14 @@ def library_swap_signal():
     with_devices("signal")
 
 
+@case(timeout_s=120)
+def library_reclaim_order():
+    """Orders to reclaim end, also when a program brings back all that goes."""
+    for path in "signal", "thread":
+        done = call([program("reclaim_order"), path])
+        check((done.returncode, done.stdout) == (0, "whole\n"), f"{done}")
+
+
 @case(timeout_s=120, serial=True)
 def library_c():
     """The same through the C library, and calls that are wrong."""
