@@ -79,7 +79,7 @@ class Space {
   void handle_pending(Worker& worker) EXCLUDES(layout_);
 
   // --- reclaim (reclaim.cc)
-  // Reclaims until usage is at most `target` pages, or until then (0: never). false: no progress was possible.
+  // Until usage is at most `target` pages, or until then (0: never). false: no progress was possible.
   bool reclaim_to(std::int64_t target, Worker& worker, std::int64_t until_ns = 0) EXCLUDES(layout_);
   // Reclaim has given up, a moment ago, and nothing has changed since.
   bool hopeless() const;

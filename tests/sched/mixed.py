@@ -31,7 +31,7 @@ def main():
                 capture_output=True, text=True, check=False,
             )
             if (linked.returncode == 0) != links or (not links and "coldpress_sync_" not in linked.stderr):
-                sys.exit(f"mixed: built with {defines}, the linker says {linked.returncode}:\n{linked.stderr}")
+                sys.exit(f"mixed: built with {defines}, it ends with {linked.returncode}:\n{linked.stderr}")
     print("an object of the other build does not link")
 
 
