@@ -239,7 +239,7 @@ bool Engine::write_some_back(std::uint64_t bytes, Text& answer) {
   if (done()) return true;
   if (written.load() != std::exchange(writeback_seen_, written.load())) writeback_moved_ns_ = sync::now_ns();
   // What comes to an empty pool would go page by page, each a write of its own.
-  bool empty = space_.zswap().pool().stats().objects == 0 && space_.devices().under_way_bytes() == 0;
+  bool empty = group_.stats().stored_pages.load() == 0 && space_.devices().under_way_bytes() == 0;
   bool patient =
       sync::now_ns() - writeback_moved_ns_ < kIdleNs && sync::now_ns() - order_begun_ns_ < kPatienceNs;
   if (!empty && patient) return false;

@@ -6,7 +6,7 @@
 
 #include "sync/raw_syscall.h"
 
-extern "C" const char coldpress_sync_threads = 0;  // atomic.h: which build this is
+extern "C" [[gnu::used]] const char coldpress_sync_threads = 0;  // atomic.h: which build this is
 
 namespace coldpress::sync {
 inline namespace threads {

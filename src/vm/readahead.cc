@@ -168,8 +168,12 @@ Space::Outcome Space::resolve_run(PageIndex page, bool write, Prepared (&run)[Wo
 // Only the process's own memory is spent on it, and none where the pool is to be small.
 bool Space::keep_copy(PageIndex page, swap::SlotWord slot) {
   if (slot.state != State::kZswap || slot.count > 1 || owners_.at(page) != memgroup::kProcess) return false;
-  return !pool_full_.load(sync::kRelaxed) && zswap_max_bytes_.load(sync::kRelaxed) == kNoZswapMax &&
-         zswap_.keep(slot.payload, page);
+  return copies_allowed() && zswap_.keep(slot.payload, page);
+}
+
+bool Space::copies_allowed() const {
+  return zswap_.enabled() && !pool_full_.load(sync::kRelaxed) &&
+         zswap_max_bytes_.load(sync::kRelaxed) == kNoZswapMax;
 }
 
 }  // namespace coldpress::vm

@@ -48,7 +48,7 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker, std::int64_t until_n
   std::uint32_t failures = 0;
   // Captures before the first pages are old enough to be compressed; more take out only what comes back.
   std::uint64_t most_idle_steps = 4 * rest_target() / kGroupFrames + 64;
-  std::uint64_t idle_steps = 0, gone = pages_gone();
+  std::uint64_t idle_steps = 0, gone = pages_gone(), gone_at_first = gone;
   std::int64_t waiting_until = 0;
   std::size_t pending = worker.pending_count;
   while (group_->usage() > target) {
@@ -75,7 +75,9 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker, std::int64_t until_n
       return false;
     }
     if (usage_source_ != nullptr && !usage_source_->keep_going()) return true;
-    if (until_ns != 0 && sync::now_ns() > until_ns) return true;  // others may bring back what goes, for ever
+    // Others may bring back what goes, for ever. Where nothing goes, that is to be found out.
+    bool goes_on = failures == 0 && waiting_until == 0 && gone != gone_at_first;
+    if (until_ns != 0 && goes_on && sync::now_ns() > until_ns) return true;
     urgent = group_->usage() >= group_->limit();
   }
   hopeless_.pause_ns.store(0, sync::kRelaxed);
@@ -176,10 +178,11 @@ bool Space::reclaim_step(bool urgent, Worker& worker) {
            write_back(WritebackNeed::kLastResort, worker);
   };
   if (release_spent(urgent)) return true;
+  if ((!copies_allowed() || zswap_.keeps_too_many()) && zswap_.drop_kept()) return true;
   if (!urgent && compact_pool()) return true;
   if (!urgent && shrinker_.enabled.load(sync::kRelaxed)) shrink_pool(worker);
   if (has_swap() && pool_is_full()) {
-    if (trim_pool(true) || zswap_.drop_kept()) return true;  // what writing it back has emptied
+    if (trim_pool(true)) return true;  // what writing it back has emptied
     if (write_back(urgent ? WritebackNeed::kSoon : WritebackNeed::kBackground, worker)) return true;
     // More in the pool does not help: what is on its way out of it is what there is to wait for.
     if (devices_.leaving_bytes() > 0 && !device_stuck_.load(sync::kRelaxed)) return false;
@@ -225,6 +228,8 @@ bool Space::trim_pool(bool all) {
 void Space::give_back_rest() {
   constexpr std::size_t kTurns = 50;  // a copy that is kept lives for 5 to 10 seconds
   zswap_.age_kept(kTurns);
+  while (!copies_allowed() && zswap_.drop_kept()) {
+  }
   trim_pool(false);
   while (release_spent(true)) {
   }

@@ -287,6 +287,7 @@ class Space {
   // reclaim.cc, capture.cc
   bool reclaim_step(bool urgent, Worker& worker) EXCLUDES(layout_);
   std::uint64_t rest_target() const, pages_gone() const;
+  bool copies_allowed() const;
   bool capture_ahead() EXCLUDES(layout_);
   bool faults_do_it();
   struct Captured {
@@ -386,7 +387,6 @@ class Space {
   PageIndex group_hands_[memgroup::kMaxAccounts] GUARDED_BY(scan_mutex_);
   static constexpr std::size_t kFillHints = 64;
   FillHint fill_hints_[kFillHints] GUARDED_BY(layout_);
-
   Readahead readahead_;
   sync::Atomic<std::uint64_t> captures_{0};  // the clock of refault distances
   sync::Atomic<bool> paused_{false};

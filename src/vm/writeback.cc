@@ -67,7 +67,7 @@ bool Space::write_back(WritebackNeed need, Worker& worker, memgroup::AccountId a
   // What is written while a fork waits for the gate the child would not know of.
   if (usage_source_ != nullptr && !usage_source_->keep_going()) return false;
   if (has_swap() && !devices_.in_use()) {
-    if (zswap_.pool().stats().objects == 0) return false;  // nothing to write
+    if (group_->stats().stored_pages.load(sync::kRelaxed) == 0) return false;  // nothing to write
     if (swap_offered_.exchange(false) && usage_source_ != nullptr) usage_source_->make_swap();
   }
   if (!devices_.in_use()) return false;

@@ -11,25 +11,31 @@ namespace coldpress::zswap {
 
 using memgroup::add_to;
 using memgroup::take_from;
+namespace {
+constexpr std::size_t kLookedAtOnce = 2048;  // places, with the mutex held
+}  // namespace
 
 bool Zswap::keep(std::uint32_t entry, PageIndex page) {
   Entry& e = entries_[entry];
   // What is raw costs a page; what is on its way to a device leaves a record behind that would find no owner.
   if (e.writing || e.codec == codec::Kind::kRaw) return false;
+  // From then on it is the table's, and may be freed and given to another page at any moment.
+  const std::int64_t length = e.length;
+  const memgroup::AccountId account = e.account;
   std::uint32_t sent_away = 0;
   {
     sync::MutexLock lock(mutex_);
     if (!kept_.wanted(e.length, group_->limit())) return false;
     sent_away = kept_.put(page, entry);
     if (sent_away == entry) return false;
-    kept_.add_bytes(e.length - std::int64_t{sent_away != 0 ? entries_[sent_away].length : 0});
+    kept_.add_bytes(length - std::int64_t{sent_away != 0 ? entries_[sent_away].length : 0});
     take_off(entry);
     e.kept = true;
   }
   sync::mark("zswap: a copy is kept");
   take_from(group_->stats().stored_pages);
-  take_from(group_->stats().stored_bytes, e.length);
-  group_->accounts().charge_stored(e.account, -1, -std::int64_t{e.length});
+  take_from(group_->stats().stored_bytes, static_cast<std::uint64_t>(length));
+  group_->accounts().charge_stored(account, -1, -length);
   if (sent_away != 0) free_kept(sent_away);
   return true;
 }
@@ -68,6 +74,7 @@ bool Zswap::store_kept(Worker& worker, const std::byte* bytes, PageIndex page, s
       e.slot = owner.slot;
       e.generation = owner.generation;
       e.account = owner.account;
+      if (e.age != kTried) e.age = 0;
       e.referenced = true;
       e.kept = false;
       lists_[e.account].count.fetch_add(1, sync::kRelaxed);
@@ -108,9 +115,8 @@ std::size_t Zswap::free_some_kept(Take take) {
 }
 
 bool Zswap::sweep_kept(std::size_t places, bool all) {
-  constexpr std::size_t kAtOnce = 2048;  // looked at with the mutex held
   while (places > 0 && kept_.bytes() > 0) {
-    std::size_t now = std::min(places, kAtOnce), before = now;
+    std::size_t now = std::min(places, kLookedAtOnce), before = now;
     std::size_t freed = free_some_kept([&]() NO_THREAD_SAFETY_ANALYSIS { return kept_.sweep(now, all); });
     if (all && freed > 0) return true;
     places -= before - now;
@@ -119,6 +125,8 @@ bool Zswap::sweep_kept(std::size_t places, bool all) {
 }
 
 bool Zswap::drop_kept() { return sweep_kept(kept_.places(), true); }
+
+bool Zswap::keeps_too_many() const { return kept_.bytes() > KeptCopies::most_bytes(group_->limit()); }
 
 void Zswap::age_kept(std::size_t turns) { sweep_kept(kept_.places() / turns + 1, false); }
 
@@ -129,9 +137,13 @@ void Zswap::forget_kept(PageRange range) {
     return;
   }
   while (!range.empty() && kept_.bytes() > 0) {
+    std::size_t left = kLookedAtOnce;
     free_some_kept([&]() NO_THREAD_SAFETY_ANALYSIS {
       std::uint32_t entry = 0;
-      for (; entry == 0 && !range.empty(); range.begin = range.begin + 1) entry = kept_.take(range.begin);
+      for (; entry == 0 && left > 0 && !range.empty(); --left) {
+        entry = kept_.take(range.begin);
+        range.begin = range.begin + 1;
+      }
       return entry;
     });
   }

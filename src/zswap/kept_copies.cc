@@ -15,11 +15,9 @@ bool KeptCopies::init(MemorySource& source, std::int64_t limit_pages) {
 }
 
 bool KeptCopies::wanted(std::size_t bytes, std::int64_t limit_pages) {
-  constexpr std::int64_t kShare = 8;
   constexpr std::uint32_t kProbe = 32;
   if (serving_ < kAll / 4 * 3 && ++turn_ % kProbe != 0) return false;
-  std::uint64_t most = static_cast<std::uint64_t>(limit_pages / kShare) << kPageShift;
-  return bytes_.load(sync::kRelaxed) + bytes <= most;
+  return bytes_.load(sync::kRelaxed) + bytes <= most_bytes(limit_pages);
 }
 
 std::uint32_t KeptCopies::put(PageIndex page, std::uint32_t entry) {

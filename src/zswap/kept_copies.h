@@ -16,7 +16,7 @@
 // A table of places by page number, so that a run has a row of them; whoever comes to a place that is taken
 // sends the other away. An entry that is in the table belongs to it alone.
 //
-// Thread safety: zswap's mutex; bytes() from any thread.
+// Thread safety: zswap's mutex; bytes() from any thread, metadata_bytes() with the layout mutex, as put().
 #pragma once
 
 #include <cstdint>
@@ -32,6 +32,11 @@ class KeptCopies {
   // Room for half as many as the limit has pages, about; no memory is taken before the first comes.
   [[nodiscard]] bool init(MemorySource& source, std::int64_t limit_pages);
 
+  // What all of them may take.
+  static std::uint64_t most_bytes(std::int64_t limit_pages) {
+    constexpr std::int64_t kShare = 8;
+    return static_cast<std::uint64_t>(limit_pages / kShare) << kPageShift;
+  }
   // Whether one more of so many bytes is to be kept. Each call counts as a page.
   bool wanted(std::size_t bytes, std::int64_t limit_pages);
   // Returns the entry that it sends away, or 0; the entry itself when there is no memory for the table.

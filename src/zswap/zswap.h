@@ -4,10 +4,10 @@
 // brings them back and verifies them. Who owns the bytes is said by the slot word, not here: a caller holds
 // the slot's lock around every call that names its entry or pattern.
 //
-// The LRU, one for each account. An entry is on its list from store() to drop(). Whoever looks for victims
-// never takes one off: it goes to the young end, and what is known of it is copied (next_victim()). By the
-// time its slot is locked it may be gone, its number given to another page; slot, generation and payload tell
-// (vm/writeback.cc).
+// The LRU, one for each account. An entry is on its list from store() to drop() or keep(). Whoever looks for
+// victims never takes one off: it goes to the young end, and what is known of it is copied (next_victim()).
+// By the time its slot is locked it may be gone, its number given to another page; slot, generation and
+// payload tell (vm/writeback.cc).
 //
 // Invariants
 //  1. An entry's bytes are complete before store() returns it.
@@ -80,6 +80,7 @@ class Zswap {
   // not used for long, by a turn of the sweep in `turns` calls.
   void forget_kept(PageRange range);
   bool drop_kept();
+  bool keeps_too_many() const;  // since the limit was lowered
   void age_kept(std::size_t turns);
   std::uint64_t kept_bytes() const { return kept_.bytes(); }
   std::uint64_t kept_copies() {

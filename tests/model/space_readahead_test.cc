@@ -168,6 +168,25 @@ TEST_F(ReadaheadTest, CopiesGoWithTheRange) {
   EXPECT_EQ(world_.space().zswap().pool().stats().objects, 0u);
 }
 
+// Its time is up from the beginning: with progress that ends it, without it is found out that there is none.
+TEST(Reclaim, ForAMomentKnowsWhetherAnythingGoes) {
+  constexpr std::int64_t kLongAgo = 1;
+  World world({.seed = 5, .limit_pages = 5000});
+  PageRange all{World::kBase, World::kBase + kPages};
+  world.map_range(all, true);
+  for (std::uint64_t i = 0; i < kPages; ++i)
+    ASSERT_TRUE(world.write_page(all.begin + i, make_content(ContentKind::kCompressible, i + 1)));
+  EXPECT_TRUE(world.space().reclaim_to(0, world.worker(), kLongAgo));
+  EXPECT_GT(world.stats().stored_pages.load(), 0u);
+  EXPECT_LT(world.stats().stored_pages.load(), kPages / 2) << "not for longer than a moment";
+  ASSERT_TRUE(world.space().set_pinned(all, true));
+  for (int tries = 0; tries < 100 && world.space().reclaim_to(0, world.worker(), kLongAgo); ++tries) {
+  }
+  EXPECT_FALSE(world.space().reclaim_to(0, world.worker(), kLongAgo));
+  ASSERT_TRUE(world.space().set_pinned(all, false));
+  world.close();
+}
+
 // A page on probation goes with its neighbours, by the same call; one that is known to be used does not.
 TEST(Capture, RunsAreNotBrokenByWhatIsDueNextTurn) {
   World world({.seed = 5, .limit_pages = 1000});

@@ -204,7 +204,8 @@ BUGS = [
     ("36", "free against migration", "mm/zsmalloc.c, 2022, 2505a981114d",
      ["compaction_against_free"], ["free_unpinned"]),
     ("37", "a bit-field under two locks", "mm/zsmalloc.c, 2023, 4b5d1e47b694",
-     "each byte has one lock; the one with two bit-fields (zswap's codec and age) the slot's", []),
+     "each byte has one lock: of zswap's two with bit-fields, codec and age have the slot's, referenced and "
+     "kept the mutex", []),
     ("38", "an empty zspage stays on a list", "mm/zsmalloc.c, 2019, 1a87aa03597e",
      ["compaction_against_free", "free_against_store"], ["keep_empty"]),
     ("39", "compaction against free of one handle", "mm/zsmalloc.c, 2016",

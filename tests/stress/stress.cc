@@ -9,6 +9,7 @@
 // long.
 #include <coldpress/pager.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <mutex>
@@ -101,7 +102,9 @@ class Stress {
   void bounce(Rng rng) {
     while (!stop_) {
       std::size_t run = rng.one_in(4) ? rng.below(kRuns) : rng.below(kRuns / 4);
-      if (rng.one_in(4)) {
+      if (rng.one_in(64)) {
+        stream(run);
+      } else if (rng.one_in(4)) {
         std::shared_lock lock(memory_.lock_of(run));
         memory_.check_run(run);
         counts_.checked += kRun;
@@ -110,6 +113,16 @@ class Stress {
         use(run, rng);
         advise(run, rng);
       }
+    }
+  }
+
+  // Reads upwards, far enough for readahead at its full width, whose pages keep their copies.
+  void stream(std::size_t run) {
+    constexpr std::size_t kLength = 24;
+    for (std::size_t i = run; i < std::min(run + kLength, kRuns); ++i) {
+      std::shared_lock lock(memory_.lock_of(i));
+      memory_.check_run(i);
+      counts_.checked += kRun;
     }
   }
 

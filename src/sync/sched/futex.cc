@@ -3,7 +3,7 @@
 
 #include "sync/sched/scheduler.h"
 
-extern "C" const char coldpress_sync_fibers = 0;  // sync/atomic.h: which build this is
+extern "C" [[gnu::used]] const char coldpress_sync_fibers = 0;  // sync/atomic.h: which build this is
 
 namespace coldpress::sync {
 inline namespace fibers {

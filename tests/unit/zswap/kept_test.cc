@@ -42,6 +42,7 @@ class KeptTest : public ::testing::Test {
     zswap_.validate();
     zswap_.pool().validate();
     EXPECT_EQ(zswap_.pool().stats().objects, stats_.stored_pages.load());
+    EXPECT_EQ(zswap_.pool().stats().object_bytes, stats_.stored_bytes.load());
   }
   std::uint32_t stored(const Page& page) {
     std::uint32_t entry = 0;
@@ -153,6 +154,16 @@ TEST_F(KeptTest, ForgottenByRange) {
   EXPECT_EQ(zswap_.kept_bytes(), 0u);
 }
 
+TEST_F(KeptTest, ALowerLimitLeavesRoomForFewer) {
+  for (std::uint64_t i = 0; i < 300; ++i)
+    ASSERT_TRUE(zswap_.keep(stored(make_page(Content::kText, i)), kPage + i));
+  EXPECT_FALSE(zswap_.keeps_too_many());
+  group_.set_limit(8 * zswap_.kept_bytes() / kPageBytes / 2);
+  EXPECT_TRUE(zswap_.keeps_too_many());
+  while (zswap_.keeps_too_many()) ASSERT_TRUE(zswap_.drop_kept());
+  EXPECT_GT(zswap_.kept_copies(), 0u);
+}
+
 TEST_F(KeptTest, OldOnesGoInTwoTurns) {
   constexpr std::size_t kTurns = 10;
   for (std::uint64_t i = 0; i < 300; ++i)
@@ -186,9 +197,11 @@ TEST_F(KeptTest, ManyThreads) {
     });
   }
   threads.emplace_back([&] {
-    while (running.load() > 0) {
+    for (int turn = 0; running.load() > 0; ++turn) {
       zswap_.age_kept(4);
+      if (turn % 16 != 0) continue;
       zswap_.forget_kept({kPage + 3, kPage + 5});
+      zswap_.drop_kept();
     }
   });
   for (auto& thread : threads) thread.join();
