@@ -7,6 +7,7 @@
 
 #include "support/heap_memory.h"
 #include "unit/contents.h"
+#include "unit/zswap/owned_worker.h"
 #include "zswap/zswap.h"
 
 namespace coldpress::zswap {
@@ -17,18 +18,8 @@ using testing::make_page;
 using testing::Page;
 using testing::Random;
 
-constexpr swap::Entry kOwner{{7}, 3}, kLater{{8}, 4};
+constexpr swap::Entry kBefore{{7}, 3}, kLater{{8}, 4};
 constexpr PageIndex kPage{1000};
-
-struct OwnedWorker {
-  OwnedWorker() : workspace(codec::Codec::workspace_bytes({})) {
-    EXPECT_TRUE(worker.codec.init({}, workspace.data(), workspace.size()));
-    worker.buffer = buffer.data();
-  }
-  std::vector<std::byte> workspace;
-  Page buffer{};
-  Worker worker;
-};
 
 class KeptTest : public ::testing::Test {
  protected:
@@ -46,7 +37,7 @@ class KeptTest : public ::testing::Test {
   }
   std::uint32_t stored(const Page& page) {
     std::uint32_t entry = 0;
-    EXPECT_EQ(zswap_.store(own_.worker, page.data(), kOwner, true, &entry), StoreResult::kCompressed);
+    EXPECT_EQ(zswap_.store(own_.worker, page.data(), kBefore, true, &entry), StoreResult::kCompressed);
     return entry;
   }
   bool stored_kept(const Page& page, PageIndex at, std::uint32_t* entry) {
@@ -186,8 +177,8 @@ TEST_F(KeptTest, ManyThreads) {
         PageIndex at = kPage + random.below(8);
         Page page = make_page(Content::kText, at.value + random.below(2) * 100), back;
         std::uint32_t entry = 0;
-        if (!zswap_.store_kept(own.worker, page.data(), at, kOwner, &entry) &&
-            zswap_.store(own.worker, page.data(), kOwner, false, &entry) != StoreResult::kCompressed)
+        if (!zswap_.store_kept(own.worker, page.data(), at, kBefore, &entry) &&
+            zswap_.store(own.worker, page.data(), kBefore, false, &entry) != StoreResult::kCompressed)
           wrong.fetch_add(1);
         if (zswap_.load(own.worker, entry, back.data()) != LoadResult::kLoaded || back != page)
           wrong.fetch_add(1);

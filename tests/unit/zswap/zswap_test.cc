@@ -10,6 +10,7 @@
 #include "codec/page_content.h"
 #include "support/heap_memory.h"
 #include "unit/contents.h"
+#include "unit/zswap/owned_worker.h"
 
 namespace coldpress::zswap {
 namespace {
@@ -21,19 +22,6 @@ using testing::Page;
 using testing::Random;
 
 constexpr swap::Entry kOwner{{7}, 3};
-
-// A worker with its memory.
-struct OwnedWorker {
-  explicit OwnedWorker(codec::Choice choice = {}) {
-    std::size_t bytes = codec::Codec::workspace_bytes(choice);
-    workspace.reset(static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)), &std::free);
-    EXPECT_TRUE(worker.codec.init(choice, workspace.get(), bytes));
-    worker.buffer = buffer.data();
-  }
-  std::shared_ptr<std::byte> workspace;
-  Page buffer{};
-  Worker worker;
-};
 
 class ZswapTest : public ::testing::Test {
  protected:
