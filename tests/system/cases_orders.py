@@ -278,6 +278,8 @@ def order_swapoff_interrupted():
     def look(pid):
         order("set", pid, "limit=48M", "max_pool_percent=5")
         wait_until(lambda: swap_pages(pid) > 6000, "pages on the device")
+        # Above its limit there is room for none, with nowhere to go.
+        wait_until(lambda: quiet(pid, "swap_pages"), "the end of the reclaim")
         # With nothing to go on to the other device, what does not fit waits for a second.
         order("set", pid, "writeback=0")
         before = swap_pages(pid)
