@@ -54,7 +54,7 @@ void Group::reset() {
   if (pager_ == nullptr) return;
   // In the child of a fork there is no engine, and who held its locks is not there to let go.
   if (!pager_->implementation_->engine->running()) return;
-  pager_->implementation_->operate([&](vm::Space& space, vm::Worker&) {
+  pager_->implementation_->engine->operate([&](vm::Space& space, vm::Worker&) {
     space.close_group(static_cast<memgroup::AccountId>(number_));
     return true;
   });
@@ -88,7 +88,7 @@ bool Group::reclaim(std::uint64_t bytes) {
   // Each of these ends early when a fork, or a fault that was met on the way, wants to go on.
   bool possible = true;
   for (int tries = 0; account.usage() > target && possible && tries < kPatience; ++tries) {
-    possible = pager_->implementation_->operate(
+    possible = pager_->implementation_->engine->operate(
         [&](vm::Space& space, vm::Worker& worker) { return space.reclaim_group(number, target, worker); });
   }
   return account.usage() <= target;

@@ -40,23 +40,12 @@ struct Pager::Implementation {
     }
   }
 
-  // Runs work(space, worker) as one operation of the engine.
-  template <typename Work>
-  auto operate(Work work) {
-    vm::Worker& worker = engine->borrow_worker();
-    engine->begin_operation();
-    auto result = work(engine->space(), worker);
-    engine->space().handle_pending(worker);
-    engine->end_operation();
-    engine->return_worker(worker);
-    return result;
-  }
-
   // What reclaim or a clone met of pages that a fork has shared. Outside of operations: it may sleep on a
   // fault.
   void make_own() {
     PageRange shared[vm::Space::kMaxShared];
-    std::size_t count = operate([&](vm::Space& space, vm::Worker&) { return space.take_shared(shared); });
+    std::size_t count =
+        engine->operate([&](vm::Space& space, vm::Worker&) { return space.take_shared(shared); });
     for (std::size_t i = 0; i < count; ++i) engine->make_own(shared[i]);
   }
 };

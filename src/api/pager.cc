@@ -52,13 +52,14 @@ Region Pager::map_for(std::size_t bytes, unsigned group) {
   Adopted adopted = Adopted::kLater;
   // Each of these waits for a moment without a change of mappings by other threads, for milliseconds.
   for (int tries = 0; adopted == Adopted::kLater && tries < 1000; ++tries) {
-    adopted = implementation_->operate(
+    adopted = implementation_->engine->operate(
         [&](vm::Space& space, vm::Worker& worker) { return space.adopt(range, worker); });
   }
   // Only now: until the range is adopted, a message may come of what was there before.
-  bool given = adopted == Adopted::kYes && implementation_->operate([&](vm::Space& space, vm::Worker&) {
-    return space.give_to(range, static_cast<memgroup::AccountId>(group));
-  });
+  bool given =
+      adopted == Adopted::kYes && implementation_->engine->operate([&](vm::Space& space, vm::Worker&) {
+        return space.give_to(range, static_cast<memgroup::AccountId>(group));
+      });
   if (!given) {
     os::sys_munmap(data, bytes);
     return region;
@@ -148,7 +149,7 @@ void Region::reset() {
 void Region::cold(std::size_t offset, std::size_t bytes) {
   Part p = part(offset, bytes, true);
   if (p.bytes == 0) return;
-  pager_->implementation_->operate(
+  pager_->implementation_->engine->operate(
       [&](vm::Space& space, vm::Worker& worker) { return space.page_out(p.pages, worker); });
 }
 
@@ -157,7 +158,7 @@ void Region::deactivate(std::size_t offset, std::size_t bytes) {
   Part p = part(offset, bytes, true);
   while (!p.pages.empty()) {
     PageRange slice{p.pages.begin, std::min(p.pages.end, p.pages.begin + kSlicePages)};
-    pager_->implementation_->operate([&](vm::Space& space, vm::Worker&) {
+    pager_->implementation_->engine->operate([&](vm::Space& space, vm::Worker&) {
       space.make_old(slice);
       return true;
     });
@@ -168,14 +169,14 @@ void Region::deactivate(std::size_t offset, std::size_t bytes) {
 void Region::willneed(std::size_t offset, std::size_t bytes) {
   Part p = part(offset, bytes, true);
   if (p.bytes == 0) return;
-  pager_->implementation_->operate(
+  pager_->implementation_->engine->operate(
       [&](vm::Space& space, vm::Worker& worker) { return space.page_in(p.pages, worker); });
 }
 
 bool Region::pin(std::size_t offset, std::size_t bytes) {
   Part p = part(offset, bytes, true);
   if (p.bytes == 0) return true;
-  return pager_->implementation_->operate([&](vm::Space& space, vm::Worker& worker) {
+  return pager_->implementation_->engine->operate([&](vm::Space& space, vm::Worker& worker) {
     return space.set_pinned(p.pages, true) && space.page_in(p.pages, worker, true);
   });
 }
@@ -183,7 +184,7 @@ bool Region::pin(std::size_t offset, std::size_t bytes) {
 void Region::unpin(std::size_t offset, std::size_t bytes) {
   Part p = part(offset, bytes, true);
   if (p.bytes == 0) return;
-  pager_->implementation_->operate(
+  pager_->implementation_->engine->operate(
       [&](vm::Space& space, vm::Worker&) { return space.set_pinned(p.pages, false); });
 }
 
@@ -200,7 +201,7 @@ Region Region::clone() {
   PageIndex done = from.begin;
   for (unsigned futile = 0; futile < kPatience;) {
     PageIndex before = done;
-    Cloned cloned = pager_->implementation_->operate(
+    Cloned cloned = pager_->implementation_->engine->operate(
         [&](vm::Space& space, vm::Worker& worker) { return space.clone(from, to, done, worker); });
     if (cloned == Cloned::kAll) return copy;
     if (cloned == Cloned::kRefused) break;

@@ -51,16 +51,23 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   // Whether ranges are registered (kProcess: the limit has been near).
   bool managing() const { return active_.load(); }
 
-  // A worker for a thread of the program (kLibrary, and the signal path). Waits while all are in use.
-  vm::Worker& borrow_worker();
+  // Runs work(space, worker) as one operation of the engine, in a thread of the program (kLibrary). Waits
+  // while all workers are in use. Signals wait: a handler could touch a page that this thread has locked.
+  template <typename Work>
+  auto operate(Work work) {
+    os::SignalsHeld held;
+    vm::Worker& worker = borrow_worker();
+    begin_operation();
+    auto result = work(space_, worker);
+    space_.handle_pending(worker);
+    end_operation();
+    return_worker(worker);
+    return result;
+  }
   // Outside of operations: may sleep on a fault.
   void make_own(PageRange range) { mmu_.make_own(range); }
-  void return_worker(vm::Worker& worker);
-  // Brackets work of a program thread inside the engine. Never waits for the end of a fork for long: the
-  // forking thread may be waiting for this one.
-  void begin_operation();
-  void end_operation() { gate_.end(); }
-  // Signal path: serves the touch of `page` by the calling thread. false: not a page of this engine.
+  // Signal path: serves the touch of `page` by the calling thread, a write or a read, which decides what a
+  // page becomes that was never touched. Signals are held. false: not a page of this engine.
   bool serve_in_signal(PageIndex page, bool write);
   // Has the monitor do something that needs the engine's descriptors, for a thread of the program, and waits.
   enum class Request : std::uint32_t {
@@ -108,6 +115,13 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   static constexpr std::size_t kSpareWorkers = 8;
   static constexpr std::int64_t kMonitorSliceNs = 50'000'000;  // before it looks what else there is to do
   static constexpr std::size_t kMapsBufferBytes = 64 << 10;
+
+  // What a thread of the program does around an operation. Never waits for the end of a fork for long: the
+  // forking thread may be waiting for this one.
+  vm::Worker& borrow_worker();
+  void return_worker(vm::Worker& worker);
+  void begin_operation();
+  void end_operation() { gate_.end(); }
 
   // vm::ForkHandler
   void on_fork(int child, bool calm, vm::Worker& worker) override;

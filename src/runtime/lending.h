@@ -3,8 +3,7 @@
 //
 // Invariant: a thing is lent to one thread at a time; whoever waits goes on as soon as any is back.
 // Thread safety: all functions from any thread, borrow() and give_back() also in signal handlers. A thread
-// that holds one and borrows another, in a handler within a handler, could wait for itself: see
-// kSpareWorkers.
+// that holds one must not borrow another, or it could wait for itself: it holds its signals meanwhile.
 #pragma once
 
 #include <bit>

@@ -18,7 +18,16 @@ sync::Mutex install_mutex;
 struct sigaction chained;
 sync::Atomic<std::int64_t> waited_ns{0};  // for a parent
 
+// Signals 1 to 64, which is all that the kernel has.
+template <typename Set>
+auto& first_word(Set& set) {
+  return set.__val[0];
+}
+
+// With the signals held that the kernel would have held for that handler; but never SIGBUS.
 void call_chained(int number, siginfo_t* info, void* context) {
+  os::set_signals_held(first_word(static_cast<const ucontext_t*>(context)->uc_sigmask) |
+                       first_word(chained.sa_mask));
   if ((chained.sa_flags & SA_SIGINFO) != 0 && chained.sa_sigaction != nullptr) {
     chained.sa_sigaction(number, info, context);
   } else if (chained.sa_handler != SIG_DFL && chained.sa_handler != SIG_IGN) {
@@ -45,15 +54,10 @@ bool waits_for_parent(PageIndex page) {
   return false;
 }
 
-// Whether the fault was a write, where the processor's word for it is known; else it may have been.
+// Whether the touch was a write.
 bool is_write(const void* context) {
-#ifdef __x86_64__
-  constexpr greg_t kWrite = 2;  // of the page fault's error code
+  constexpr greg_t kWrite = 2;  // of x86's page fault error code
   return (static_cast<const ucontext_t*>(context)->uc_mcontext.gregs[REG_ERR] & kWrite) != 0;
-#else
-  (void)context;
-  return true;
-#endif
 }
 
 void handle(int number, siginfo_t* info, void* context) {
@@ -80,6 +84,8 @@ bool add_signal_engine(Engine& engine) {
     struct sigaction before {};
     action.sa_sigaction = &handle;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART;
+    // Another signal's handler could touch a page that this thread has locked.
+    first_word(action.sa_mask) = os::kAllButBus;
     if (__sigaction(SIGBUS, &action, &before) != 0) return false;
     if ((before.sa_flags & SA_SIGINFO) == 0 || before.sa_sigaction != &handle) chained = before;
   }
@@ -99,6 +105,7 @@ void remove_signal_engine(Engine& engine) {
 }
 
 void chain_sigbus(const struct sigaction* action, struct sigaction* before) {
+  os::SignalsHeld held;  // its caller may be a handler
   sync::MutexLock lock(install_mutex);
   if (before != nullptr) *before = chained;
   if (action != nullptr) chained = *action;

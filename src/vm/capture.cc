@@ -17,6 +17,11 @@ using memgroup::kProcess;
 using os::MoveResult;
 using os::MoveStatus;
 using swap::kGroupFrames;
+namespace {
+
+constexpr std::uint64_t kMaxSharedPages = 1024;  // that are noted
+
+}  // namespace
 
 Space::Captured Space::capture_next() {
   sync::MutexLock lock(scan_mutex_);

@@ -30,8 +30,7 @@ bool Space::handle_fault(PageIndex page, bool write, Worker& worker) {
     if (prepared.out_of_reach) return false;
     State state = prepared.word.state;
     bool loads = prepared.valid && prepared.loaded == Loaded::kGood && state != State::kFrame;
-    std::uint32_t count =
-        loads ? prepare_run(page, run, group_->accounts().room(account), to_next, worker) : 1;
+    std::uint32_t count = loads ? prepare_run(page, run, room_at_once(account), to_next, worker) : 1;
     Outcome outcome;
     {
       sync::MutexLock lock(layout_);
@@ -257,10 +256,8 @@ Space::Outcome Space::fill(PageIndex page, bool write) {
     // pays.
     write = true;
     if (table_.ensure(page) == nullptr) return Outcome::kNoMemory;
-    std::int64_t room = std::max<std::int64_t>(group_->accounts().room(owners_.at(page)), 1);
     std::uint64_t of_leaf = PageTable::kLeafPages - page.value % PageTable::kLeafPages;
-    pages = static_cast<std::uint32_t>(
-        std::min<std::uint64_t>({pages, of_leaf, static_cast<std::uint64_t>(room)}));
+    pages = static_cast<std::uint32_t>(std::min<std::uint64_t>(pages, of_leaf));
   }
   MoveResult result = mmu_->fill_zero(page, pages, write);
   if (result.moved == 0 && result.status == MoveStatus::kGone && pages > 1) {
@@ -296,6 +293,8 @@ std::uint32_t Space::fill_window(PageIndex page) {
   if (hint.window > kMaxWindow) hint.window = kMaxWindow;
   PageRange region = regions_.at_or_after(page);
   std::uint64_t room = region.contains(page) ? region.end - page : 1;
+  room = static_cast<std::uint64_t>(
+      std::clamp<std::int64_t>(room_at_once(owners_.at(page)), 1, static_cast<std::int64_t>(room)));
   if (!owners_.empty()) room = std::min(room, owners_.to_next(page));
   std::uint32_t pages = 1;
   while (pages < hint.window && pages < room) {
@@ -335,6 +334,15 @@ std::uint32_t Space::shadow_now(PageIndex page) {
   }
   return static_cast<std::uint32_t>(captures / (static_cast<std::uint64_t>(limit) / 64 + 1)) &
          PageWord::kShadowMask;
+}
+
+// How many pages a fault may bring. Above the limit, one: where reclaim is held up, for instance until what a
+// fork has shared is this process's own again, faults must not run away from it.
+std::int64_t Space::room_at_once(memgroup::AccountId account) const {
+  std::int64_t room = group_->accounts().room(account);
+  std::int64_t over = group_->usage() - group_->limit();
+  if (over < 0 || hopeless()) return room;
+  return std::min<std::int64_t>(room, std::int64_t{swap::kGroupFrames} - over);
 }
 
 void Space::make_room(Worker& worker) {

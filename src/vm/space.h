@@ -79,7 +79,7 @@ class Space {
   void handle_pending(Worker& worker) EXCLUDES(layout_);
 
   // --- reclaim (reclaim.cc)
-  // Until usage is at most `target` pages, or until then (0: never). false: no progress was possible.
+  // Reclaims until usage is at most `target` pages, or, while some go, until then (0: never). false: none go.
   bool reclaim_to(std::int64_t target, Worker& worker, std::int64_t until_ns = 0) EXCLUDES(layout_);
   // Reclaim has given up, a moment ago, and nothing has changed since.
   bool hopeless() const;
@@ -231,6 +231,7 @@ class Space {
   void count_lost(Loaded why);
   PageWord word_after_load(PageIndex page, PageWord entry_word) REQUIRES(layout_);
   void make_room(Worker& worker) EXCLUDES(layout_);
+  std::int64_t room_at_once(memgroup::AccountId account) const;
   bool drain_messages(Worker& worker) EXCLUDES(layout_);
 
   void process(const os::Message& message, Worker& worker) REQUIRES(layout_);
@@ -376,7 +377,6 @@ class Space {
   std::size_t concurrent_count_ GUARDED_BY(layout_) = 0;
 
   // Pages that a fork has shared, met by the hand: see reclaim.cc.
-  static constexpr std::uint64_t kMaxSharedPages = 1024;
   PageRange shared_[kMaxShared] GUARDED_BY(layout_);
   std::size_t shared_count_ GUARDED_BY(layout_) = 0;
   std::uint64_t shared_pages_ GUARDED_BY(layout_) = 0;

@@ -279,8 +279,9 @@ Space::SwapOff Space::swap_off(std::size_t area, bool goes_on, Worker& worker) {
   constexpr std::int64_t kMostStalledNs = 1'000'000'000;
   if (!goes_on && !devices_.freeze_area(area)) return SwapOff::kNotThere;
   if (!goes_on) swap_off_stalled_since_ns_ = 0;
-  if (!sync::is_mutant(sync::Mutant::kNoWriterBarrier))
+  if (!sync::is_mutant(sync::Mutant::kNoWriterBarrier)) {
     sync::MutexLock writer(devices_.writer());  // whoever was packing for it has submitted
+  }
   // What is on its way there arrives first, or nobody would look for it.
   bool waits = !goes_on && !sync::is_mutant(sync::Mutant::kNoWaitForWrites);
   SwapOff result = !waits || finish_writes_to(area, 50 * kPatienceNs) ? SwapOff::kDone : SwapOff::kBusy;

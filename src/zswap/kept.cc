@@ -9,8 +9,6 @@
 
 namespace coldpress::zswap {
 
-using memgroup::add_to;
-using memgroup::take_from;
 namespace {
 constexpr std::size_t kLookedAtOnce = 2048;  // places, with the mutex held
 }  // namespace
@@ -25,7 +23,7 @@ bool Zswap::keep(std::uint32_t entry, PageIndex page) {
   std::uint32_t sent_away = 0;
   {
     sync::MutexLock lock(mutex_);
-    if (!kept_.wanted(e.length, group_->limit())) return false;
+    if (!kept_.wanted(static_cast<std::size_t>(length), group_->limit())) return false;
     sent_away = kept_.put(page, entry);
     if (sent_away == entry) return false;
     kept_.add_bytes(length - std::int64_t{sent_away != 0 ? entries_[sent_away].length : 0});
@@ -33,9 +31,7 @@ bool Zswap::keep(std::uint32_t entry, PageIndex page) {
     e.kept = true;
   }
   sync::mark("zswap: a copy is kept");
-  take_from(group_->stats().stored_pages);
-  take_from(group_->stats().stored_bytes, static_cast<std::uint64_t>(length));
-  group_->accounts().charge_stored(account, -1, -length);
+  count_stored(account, -1, -length);
   if (sent_away != 0) free_kept(sent_away);
   return true;
 }
@@ -77,8 +73,7 @@ bool Zswap::store_kept(Worker& worker, const std::byte* bytes, PageIndex page, s
       if (e.age != kTried) e.age = 0;
       e.referenced = true;
       e.kept = false;
-      lists_[e.account].count.fetch_add(1, sync::kRelaxed);
-      push_young(copy);
+      put_on(copy);
     }
   }
   if (!same) {
@@ -87,13 +82,9 @@ bool Zswap::store_kept(Worker& worker, const std::byte* bytes, PageIndex page, s
     return false;
   }
   sync::mark("zswap: a kept copy serves");
-  memgroup::Stats& stats = group_->stats();
-  add_to(stats.stored_pages);
-  add_to(stats.stored_bytes, e.length);
-  add_to(stats.zswpout);
-  add_to(stats.zswpout_kept);
-  group_->accounts().charge_stored(owner.account, 1, e.length);
-  group_->accounts().count(owner.account, &memgroup::Account::zswpout);
+  count_stored(owner.account, 1, e.length);
+  count_out(owner.account);
+  memgroup::add_to(group_->stats().zswpout_kept);
   *entry = copy;
   return true;
 }

@@ -5,8 +5,8 @@
 // that tells a kernel is shown to no process). So a copy is a guess, and who stores a page compares before he
 // believes it, by checksum and then byte by byte (Zswap::store_kept()). What follows is simple: a copy that
 // is out of date, because its page was written to, unmapped, moved, or because another came to its address,
-// costs memory and at most a comparison, never a wrong byte. Nobody has to be told, and any copy can go at
-// any time.
+// costs memory and at most a comparison, never a wrong byte. Nobody has to be told (who unmaps or moves
+// pages does tell, to save the memory), and any copy can go at any time.
 //
 // Since copies take memory that pages could have, few are kept: of what streams bring at their full width
 // (vm/readahead.cc), as long as at least three quarters of those that went out again were served, and of

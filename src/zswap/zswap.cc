@@ -8,7 +8,6 @@
 namespace coldpress::zswap {
 
 using memgroup::add_to;
-using memgroup::take_from;
 namespace {
 // Beyond this zsmalloc's classes hold one object a page: storing would save nothing.
 constexpr std::size_t kMaxStoredBytes = 3264;
@@ -73,9 +72,18 @@ std::uint32_t Zswap::add_entry(const Entry& filled) {
     entry_end_.store(entry + 1, sync::kRelaxed);
   }
   entries_[entry] = filled;
-  lists_[filled.account].count.fetch_add(1, sync::kRelaxed);
-  push_young(entry);
+  put_on(entry);
   return entry;
+}
+
+void Zswap::put_on(std::uint32_t entry) {
+  lists_[entries_[entry].account].count.fetch_add(1, sync::kRelaxed);
+  push_young(entry);
+}
+
+void Zswap::take_off(std::uint32_t entry) {
+  lists_[entries_[entry].account].count.fetch_sub(1, sync::kRelaxed);
+  unlink(entry);
 }
 
 void Zswap::push_young(std::uint32_t entry) {
@@ -116,7 +124,7 @@ bool Zswap::next_victim(Victim* victim, memgroup::AccountId account) {
 
 void Zswap::validate() {
   sync::MutexLock lock(mutex_);
-  std::uint32_t listed = 0, live = 0;
+  std::uint32_t listed = 0, live = 0, kept = 0;
   for (const List& list : lists_) {
     std::uint32_t previous = 0, before = listed;
     for (std::uint32_t entry = list.oldest; entry != 0; entry = entries_[entry].next) {
@@ -129,9 +137,11 @@ void Zswap::validate() {
     COLDPRESS_CHECK(previous == list.youngest && listed - before == list.count.load());
   }
   for (std::uint32_t entry = 1; entry < entry_end_.load(sync::kRelaxed); ++entry) {
-    live += entries_[entry].is_listed() ? 1 : 0;
+    const Entry& e = entries_[entry];
+    live += e.is_listed() ? 1 : 0;
+    kept += e.length != 0 && e.kept ? 1 : 0;
   }
-  COLDPRESS_CHECK(listed == live);
+  COLDPRESS_CHECK(listed == live && kept == kept_.count());
 }
 
 std::size_t Zswap::list(std::uint32_t entry, std::span<Victim> found) {
@@ -163,9 +173,7 @@ std::size_t Zswap::recompress(Worker& worker, std::byte* page, std::uint32_t ent
   sync::mark("zswap: an object is packed again");
   std::memcpy(zspool::Pinned(pool_, handle).data(), worker.buffer, length);
   group_->uncharge(pool_.free(e.handle, before));
-  take_from(group_->stats().stored_bytes, before - length);
-  group_->accounts().charge_stored(e.account, 0,
-                                   static_cast<std::int64_t>(length) - static_cast<std::int64_t>(before));
+  count_stored(e.account, 0, static_cast<std::int64_t>(length) - static_cast<std::int64_t>(before));
   sync::MutexLock lock(mutex_);
   e.handle = handle;
   e.length = static_cast<std::uint16_t>(length);
@@ -200,8 +208,7 @@ StoreResult Zswap::store(Worker& worker, const std::byte* page, swap::Owner owne
   }
   content.checksum = codec::page_checksum(page);
   if (!put(content, owner, payload)) return StoreResult::kNoMemory;
-  add_to(stats.zswpout);
-  group_->accounts().count(owner.account, &memgroup::Account::zswpout);
+  count_out(owner.account);
   return StoreResult::kCompressed;
 }
 
@@ -237,10 +244,20 @@ bool Zswap::put(const swap::Content& content, swap::Owner owner, std::uint32_t* 
     add_to(stats.reject_compress_fail);
     return false;
   }
-  add_to(stats.stored_pages);
-  add_to(stats.stored_bytes, content.length);
-  group_->accounts().charge_stored(owner.account, 1, content.length);
+  count_stored(owner.account, 1, content.length);
   return true;
+}
+
+// Of what is in the pool and somebody's. Gauges: what is taken from them wraps.
+void Zswap::count_stored(memgroup::AccountId account, std::int64_t entries, std::int64_t bytes) {
+  add_to(group_->stats().stored_pages, static_cast<std::uint64_t>(entries));
+  add_to(group_->stats().stored_bytes, static_cast<std::uint64_t>(bytes));
+  group_->accounts().charge_stored(account, entries, bytes);
+}
+
+void Zswap::count_out(memgroup::AccountId account) {
+  add_to(group_->stats().zswpout);
+  group_->accounts().count(account, &memgroup::Account::zswpout);
 }
 
 LoadResult Zswap::load(Worker& worker, std::uint32_t entry, std::byte* page) {
@@ -259,18 +276,11 @@ std::size_t Zswap::drop(std::uint32_t entry) {
   Entry& e = entries_[entry];
   std::size_t length = e.length;
   group_->uncharge(pool_.free(e.handle, length));
-  take_from(group_->stats().stored_pages);
-  take_from(group_->stats().stored_bytes, length);
-  group_->accounts().charge_stored(e.account, -1, -static_cast<std::int64_t>(length));
+  count_stored(e.account, -1, -static_cast<std::int64_t>(length));
   sync::MutexLock lock(mutex_);
   take_off(entry);
   free_entry(entry);
   return length;
-}
-
-void Zswap::take_off(std::uint32_t entry) {
-  lists_[entries_[entry].account].count.fetch_sub(1, sync::kRelaxed);
-  unlink(entry);
 }
 
 void Zswap::free_entry(std::uint32_t entry) {

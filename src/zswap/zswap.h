@@ -139,8 +139,8 @@ class Zswap {
   bool is_writing(std::uint32_t entry) const { return entries_[entry].writing; }
   void end_writing(std::uint32_t entry) { entries_[entry].writing = false; }
 
-  // CHECKs that the LRU lists every live entry once, and that none is marked as being written. For tests,
-  // while nobody else uses it and no write is under way.
+  // CHECKs that the LRU lists every live entry once, the table every kept one, and that none is marked as
+  // being written. For tests, while nobody else uses it and no write is under way.
   void validate();
 
   // Objects that are kept as they are: they alone are in the largest class.
@@ -175,10 +175,13 @@ class Zswap {
     sync::Atomic<std::uint32_t> count{0};
   };
 
+  void count_stored(memgroup::AccountId account, std::int64_t entries, std::int64_t bytes);
+  void count_out(memgroup::AccountId account);
   bool pattern_index(std::uint64_t word, std::uint32_t* index);
   std::uint32_t add_entry(const Entry& filled);
   void push_young(std::uint32_t entry) REQUIRES(mutex_);
   void unlink(std::uint32_t entry) REQUIRES(mutex_);
+  void put_on(std::uint32_t entry) REQUIRES(mutex_);
   void take_off(std::uint32_t entry) REQUIRES(mutex_);
   void free_entry(std::uint32_t entry) REQUIRES(mutex_);
   std::uint32_t take_kept(PageIndex page) EXCLUDES(mutex_);

@@ -160,6 +160,31 @@ TEST_F(ReadaheadTest, WhatIsReadForWritingIsNotKept) {
   EXPECT_EQ(world_.space().zswap().kept_copies(), 0u);
 }
 
+// Where reclaim can not make room now, and has not given up.
+TEST_F(ReadaheadTest, AboveTheLimitPagesComeOneByOne) {
+  PageRange fresh{World::kBase + 1000, World::kBase + 1200};
+  world_.map_range(fresh, true);
+  world_.keep_usage(true);
+  world_.allow_steps_of_faults(0);
+  auto pass = [&](std::int64_t over) {
+    for (std::uint64_t i = 0; i < 200; ++i) {
+      world_.group().set_usage(static_cast<std::uint64_t>(world_.group().limit() + over));
+      ASSERT_TRUE(world_.check_page(World::kBase + i));
+      ASSERT_TRUE(world_.check_page(fresh.begin + i));
+    }
+  };
+  std::uint64_t faults = value(world_.stats().pgfault);
+  pass(10000);
+  EXPECT_EQ(value(world_.stats().swap_ra), 0u);
+  EXPECT_EQ(value(world_.stats().pgfault) - faults, 400u);
+  world_.allow_steps(1000000);
+  page_out();
+  pass(-1);
+  EXPECT_GT(value(world_.stats().swap_ra), 150u);
+  world_.keep_usage(false);
+  world_.refresh_usage();
+}
+
 TEST_F(ReadaheadTest, CopiesGoWithTheRange) {
   for (std::uint64_t i = 0; i < kPages; ++i) ASSERT_TRUE(world_.check_page(World::kBase + i));
   ASSERT_GT(world_.space().zswap().kept_copies(), 0u);

@@ -66,7 +66,7 @@ void World::refresh_usage() {
 
 void World::on_fault(PageIndex page, bool write) {
   refresh_usage();
-  keep_going_left_ = 64;
+  keep_going_left_ = steps_of_faults_;
   space_.handle_fault(page, write, worker_);
   space_.handle_pending(worker_);
   // What a second server would do meanwhile.

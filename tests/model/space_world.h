@@ -132,6 +132,8 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   std::uint64_t clones() const { return clones_; }
   // How often the engine may ask whether to go on, before it hears no.
   void allow_steps(unsigned steps) { keep_going_left_ = steps; }
+  // The same for what a fault reclaims.
+  void allow_steps_of_faults(unsigned steps) { steps_of_faults_ = steps; }
   // Whether the usage stays as the test has set it.
   void keep_usage(bool kept) { usage_kept_ = kept; }
 
@@ -177,6 +179,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   std::uint64_t pages_;
   bool storming_ = false;
   bool usage_kept_ = false;
+  unsigned steps_of_faults_ = 64;
   bool broken_ = false;
   unsigned keep_going_left_ = 0;
   std::vector<std::string> log_;

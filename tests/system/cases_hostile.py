@@ -1,6 +1,6 @@
 """Programs that do what they like with their own process."""
 
-from harness import case, compare_under_limits, program
+from harness import MIB, case, check, compare_under_limits, program, run_limited
 
 MEMORY = "72"
 SEED = "3"
@@ -27,6 +27,17 @@ def hostile_raw_fds():
 @case(timeout_s=120, serial=True)
 def hostile_signals():
     check_hostile("signals")
+
+
+@case(timeout_s=120)
+def interrupted():
+    """A handler touches memory that is out, also when it has interrupted a thread that brings a page in."""
+    for path in "thread", "signal":
+        outcome = run_limited(
+            16 * MIB, [program("interrupted"), "48"], ["--quiet", "--fault-path", path]
+        )
+        check(outcome.status == 0 and outcome.last_line() == b"whole", outcome.describe())
+        check(outcome.stats["zswpin"] > 10000, f"{outcome.stats}")
 
 
 @case(timeout_s=120, serial=True)

@@ -30,6 +30,14 @@ def library_swap_signal():
 
 
 @case(timeout_s=120)
+def library_interrupted():
+    """A handler touches the pager's memory, also when it has interrupted the pager's functions."""
+    for path in "signal", "thread":
+        done = call([program("library_interrupted"), path])
+        check((done.returncode, done.stdout) == (0, "whole\n"), f"{done}")
+
+
+@case(timeout_s=120)
 def library_reclaim_order():
     """Orders to reclaim end, also when a program brings back all that goes."""
     for path in "signal", "thread":

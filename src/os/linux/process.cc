@@ -143,13 +143,17 @@ std::size_t ProcessView::thread_blocks(std::span<std::uint64_t> addresses) const
 }
 
 SignalsHeld::SignalsHeld() {
-  const std::uint64_t all = ~(std::uint64_t{1} << (SIGBUS - 1));
-  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&all), reinterpret_cast<long>(&before_),
-              sizeof all);
+  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&kAllButBus),
+              reinterpret_cast<long>(&before_), sizeof kAllButBus);
 }
 
 SignalsHeld::~SignalsHeld() {
   raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&before_), 0, sizeof before_);
+}
+
+void set_signals_held(std::uint64_t signals) {
+  signals &= kAllButBus;
+  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&signals), 0, sizeof signals);
 }
 
 bool process_exists(long pid) { return raw_syscall(SYS_kill, pid, 0) != -ESRCH; }

@@ -4,6 +4,8 @@
 // Thread safety: none; each object has one user at a time.
 #pragma once
 
+#include <signal.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -76,6 +78,9 @@ class ProcessView {
   int tasks_ = -1;
 };
 
+// Sets of signals: bit n - 1 is signal n.
+inline constexpr std::uint64_t kAllButBus = ~(std::uint64_t{1} << (SIGBUS - 1));
+
 // Keeps signals from the calling thread while this lives, apart from SIGBUS: a handler shall not wait for
 // what the code that it interrupts holds.
 class SignalsHeld {
@@ -88,6 +93,9 @@ class SignalsHeld {
  private:
   std::uint64_t before_ = 0;
 };
+
+// The calling thread's signals that wait from now on, but for SIGBUS.
+void set_signals_held(std::uint64_t signals);
 
 // Whether there is a process of that number, anybody's.
 bool process_exists(long pid);

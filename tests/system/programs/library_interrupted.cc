@@ -1,0 +1,39 @@
+// library_interrupted PATH: as interrupted, in a region, whose functions the threads call meanwhile.
+#include <coldpress/pager.h>
+
+#include <string_view>
+
+#include "interrupts.h"
+
+using namespace coldtest;
+
+int main(int argc, char** argv) {
+  if (argc != 2) die("usage: library_interrupted thread|signal");
+  coldpress::PagerOptions options{.limit_bytes = 24 * kMiB};
+  if (std::string_view(argv[1]) == "signal") options.fault_path = coldpress::FaultPath::kSignal;
+  auto opened = coldpress::Pager::open(options);
+  if (!opened) die("%s", opened.error.c_str());
+  constexpr std::size_t kBytes = 64 * kMiB, kPart = kMiB;
+  auto region = opened.pager->map(kBytes);
+  {
+    Interrupts interrupts(static_cast<Byte*>(region.data()), kBytes / kPageSize);
+    touch_in_threads(interrupts, 3, 12000, [&](std::uint64_t id, std::uint64_t turn) {
+      std::size_t at = mix(id << 32 | turn) % (kBytes - kPart);
+      switch (turn % 5) {
+        case 0:
+          return region.cold(at, kPart);
+        case 1:
+          return region.willneed(at, kPart / 8);
+        case 2:
+          (void)region.pin(at, kPart / 8);
+          return region.unpin(at, kPart / 8);
+        case 3:
+          return region.deactivate(at, kPart);
+        default:
+          (void)opened.pager->reclaim(kMiB / 4);
+      }
+    });
+    interrupts.check();
+  }
+  std::puts("whole");
+}
