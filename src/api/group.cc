@@ -30,6 +30,7 @@ memgroup::Limits to_limits(const GroupLimits& limits) {
 }  // namespace
 
 Group Pager::make_group(const GroupLimits& limits, unsigned parent) {
+  os::SignalsHeld held;  // a fault could need the lock
   Group group;
   group.number_ = implementation_->engine->group().accounts().open(static_cast<memgroup::AccountId>(parent),
                                                                    to_limits(limits));
@@ -80,6 +81,7 @@ GroupLimits Group::limits() const {
 
 bool Group::reclaim(std::uint64_t bytes) {
   constexpr int kPatience = 1000;
+  constexpr std::int64_t kSliceNs = 50'000'000;  // signals and forks wait no longer
   if (pager_ == nullptr) return false;
   auto number = static_cast<memgroup::AccountId>(number_);
   const memgroup::Account& account = pager_->implementation_->engine->group().accounts()[number];
@@ -88,14 +90,16 @@ bool Group::reclaim(std::uint64_t bytes) {
   // Each of these ends early when a fork, or a fault that was met on the way, wants to go on.
   bool possible = true;
   for (int tries = 0; account.usage() > target && possible && tries < kPatience; ++tries) {
-    possible = pager_->implementation_->engine->operate(
-        [&](vm::Space& space, vm::Worker& worker) { return space.reclaim_group(number, target, worker); });
+    possible = pager_->implementation_->engine->operate([&](vm::Space& space, vm::Worker& worker) {
+      return space.reclaim_group(number, target, worker, sync::now_ns() + kSliceNs);
+    });
   }
   return account.usage() <= target;
 }
 
 GroupStatistics Group::statistics() const {
   if (pager_ == nullptr) return {};
+  os::SignalsHeld held;  // a fault could need the lock of the pressure's averages
   memgroup::Account& a =
       pager_->implementation_->engine->group().accounts()[static_cast<memgroup::AccountId>(number_)];
   memgroup::Pressure::Told::Line some = a.pressure.told().some;

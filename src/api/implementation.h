@@ -40,6 +40,21 @@ struct Pager::Implementation {
     }
   }
 
+  // Runs work(space, slice, worker) for one part of the range after the other, each an operation of the
+  // engine: faults, forks and signals wait no longer than one takes. false: one was, and was the last.
+  template <typename Work>
+  bool in_slices(PageRange range, Work work) {
+    constexpr std::uint64_t kSlicePages = 4096;
+    bool good = true;
+    while (good && !range.empty()) {
+      PageRange slice{range.begin, std::min(range.end, range.begin + kSlicePages)};
+      good =
+          engine->operate([&](vm::Space& space, vm::Worker& worker) { return work(space, slice, worker); });
+      range.begin = slice.end;
+    }
+    return good;
+  }
+
   // What reclaim or a clone met of pages that a fork has shared. Outside of operations: it may sleep on a
   // fault.
   void make_own() {

@@ -95,7 +95,7 @@ std::string Pager::swapoff(const std::string& device) {
 }
 
 PagerStatistics Pager::statistics() const {
-  implementation_->engine->refresh_gauges();
+  implementation_->engine->refresh_gauges_now();
   const memgroup::Stats& s = implementation_->engine->stats();
   return {s.limit_bytes,       s.resident_bytes,  s.pool_bytes,     s.metadata_bytes,
           s.stored_pages,      s.stored_bytes,    s.swap_pages,     s.swap_bytes,
@@ -149,36 +149,39 @@ void Region::reset() {
 void Region::cold(std::size_t offset, std::size_t bytes) {
   Part p = part(offset, bytes, true);
   if (p.bytes == 0) return;
-  pager_->implementation_->engine->operate(
-      [&](vm::Space& space, vm::Worker& worker) { return space.page_out(p.pages, worker); });
+  pager_->implementation_->in_slices(p.pages, [](vm::Space& space, PageRange slice, vm::Worker& worker) {
+    space.page_out(slice, worker);
+    return true;
+  });
 }
 
 void Region::deactivate(std::size_t offset, std::size_t bytes) {
-  constexpr std::uint64_t kSlicePages = 16384;  // at once: faults and forks wait no longer than that takes
   Part p = part(offset, bytes, true);
-  while (!p.pages.empty()) {
-    PageRange slice{p.pages.begin, std::min(p.pages.end, p.pages.begin + kSlicePages)};
-    pager_->implementation_->engine->operate([&](vm::Space& space, vm::Worker&) {
-      space.make_old(slice);
-      return true;
-    });
-    p.pages.begin = slice.end;
-  }
+  if (p.bytes == 0) return;
+  pager_->implementation_->in_slices(p.pages, [](vm::Space& space, PageRange slice, vm::Worker&) {
+    space.make_old(slice);
+    return true;
+  });
 }
 
 void Region::willneed(std::size_t offset, std::size_t bytes) {
   Part p = part(offset, bytes, true);
   if (p.bytes == 0) return;
-  pager_->implementation_->engine->operate(
-      [&](vm::Space& space, vm::Worker& worker) { return space.page_in(p.pages, worker); });
+  pager_->implementation_->in_slices(p.pages, [](vm::Space& space, PageRange slice, vm::Worker& worker) {
+    space.page_in(slice, worker);  // what is damaged shows when it is touched
+    return true;
+  });
 }
 
 bool Region::pin(std::size_t offset, std::size_t bytes) {
   Part p = part(offset, bytes, true);
   if (p.bytes == 0) return true;
-  return pager_->implementation_->engine->operate([&](vm::Space& space, vm::Worker& worker) {
-    return space.set_pinned(p.pages, true) && space.page_in(p.pages, worker, true);
-  });
+  bool pinned = pager_->implementation_->engine->operate(
+      [&](vm::Space& space, vm::Worker&) { return space.set_pinned(p.pages, true); });
+  return pinned && pager_->implementation_->in_slices(
+                       p.pages, [](vm::Space& space, PageRange slice, vm::Worker& worker) {
+                         return space.page_in(slice, worker, true);
+                       });
 }
 
 void Region::unpin(std::size_t offset, std::size_t bytes) {
@@ -191,9 +194,11 @@ void Region::unpin(std::size_t offset, std::size_t bytes) {
 Region Region::clone() {
   if (pager_ == nullptr) return {};
   PageRange from = part(0, bytes_, true).pages;
-  std::uint64_t to_next = 0;
-  Region copy =
-      pager_->map_for(bytes_, pager_->implementation_->engine->space().account_of(from.begin, &to_next));
+  auto account = pager_->implementation_->engine->operate([&](vm::Space& space, vm::Worker&) {
+    std::uint64_t to_next = 0;
+    return space.account_of(from.begin, &to_next);
+  });
+  Region copy = pager_->map_for(bytes_, account);
   if (!copy) return {};
   PageIndex to = copy.part(0, bytes_, true).pages.begin;
   using Cloned = vm::Space::Cloned;

@@ -40,7 +40,7 @@ void report_exit() {
   const runtime::Config& config = engine->config();
   if (config.check_accounts) engine->check_accounts();
   if (config.root_pid != raw_syscall(SYS_getpid) || reported.exchange(true)) return;
-  engine->refresh_gauges();
+  engine->refresh_gauges_now();
   if (!config.quiet) report(runtime::exit_line(engine->stats()));
   if (config.stats_path[0] == 0) return;
   // Another thread may be asking for something else.

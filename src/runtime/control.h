@@ -60,6 +60,9 @@ struct ControlPage {
 
   sync::Atomic<std::uint64_t> turn;
   sync::Atomic<std::int64_t> alive_ns;  // when the tool gave its last sign of life
+  // For children of forks, until they have a page of their own: how many of the parent's need nothing of it
+  // any more; and the page that one waits for, plus one (0: none, or it is there).
+  sync::Atomic<std::uint64_t> followed, early_page;
   Order order;
   std::uint32_t good;  // the answer
   std::uint64_t argument;

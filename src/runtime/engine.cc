@@ -46,6 +46,10 @@ Result<Engine*> Engine::create(const Config& config, Mode mode, PageRange image)
   engine->image_ = image;
   engine->memory_ = memory;
   engine->gate_.init(memory.first_page(), memory.last_page());
+  if (!engine->make_home()) {
+    engine->memory_.destroy();
+    return Error{Text() << "out of memory while starting"};
+  }
   if (auto status = engine->start(); !status) {
     Error error = status.error();
     engine->destroy();
@@ -59,6 +63,7 @@ Status Engine::start() {
   if (auto status = devices_.open(config_, must); !status) return status;
   if (auto status = open_all(-1, false); !status) return status;
   pid_ = os::sys_getpid();
+  home_->store(1);
   running_.store(true);
   if (config_.fault_path == FaultPath::kSignal && !add_signal_engine(*this)) {
     return Error{Text() << "too many pagers on the signal path in one process"};
@@ -244,6 +249,8 @@ void Engine::begin_operation() {
 bool Engine::serve_in_signal(PageIndex page, bool write) {
   // In the child of a fork of a library process there is no engine, and its memory may be used for anything.
   if (!active_.load() || (mode_ == Mode::kLibrary && !running())) return false;
+  // The copy of an engine would serve its parent's memory.
+  if (mode_ == Mode::kProcess && home_->load(sync::kRelaxed) == 0) return wait_early(page);
   // Engine threads have their own descriptors; the program may have closed this thread's.
   if (mode_ == Mode::kProcess && !mmu_.usable_here()) return ask_and_wait(page);
   vm::Worker& worker = borrow_worker();
@@ -272,6 +279,7 @@ void Engine::check_accounts() {
   constexpr int kTries = 100;
   constexpr std::int64_t kBetweenNs = 10'000'000;
   if (!active_.load()) return;
+  os::SignalsHeld held;
   sync::MutexLock lock(fork_mutex_);
   for (int tries = kTries;; --tries) {
     gate_.close();

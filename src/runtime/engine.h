@@ -104,7 +104,9 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   // Limits have changed: the monitor looks at once.
   void look_now() { pressure_.signal(); }
   // Brings gauges up to date for a reader inside the process.
-  void refresh_gauges();
+  void refresh_gauges();  // by the monitor
+  // By a thread of the program.
+  void refresh_gauges_now();
   // The three moments of fork(2), for pthread_atfork.
   void before_fork() NO_THREAD_SAFETY_ANALYSIS;  // held until one of the other two
   void after_fork_in_parent() NO_THREAD_SAFETY_ANALYSIS;
@@ -175,6 +177,11 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   void serve(vm::Worker& worker);
   void fork_duty(vm::Worker& worker);
   void serve_child(int child, int socket, bool calm, vm::Worker& worker) NO_THREAD_SAFETY_ANALYSIS;
+  void serve_early(int child, vm::Worker& worker);
+  bool wait_early(PageIndex page);
+  static char hear(int socket, int* fd);
+  void wait_until_filled(bool ended);
+  bool make_home();
   void start_afresh(int main_fd);
 
   Config config_;
@@ -243,6 +250,13 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
 
   long pid_ = 0;
   bool fork_prepared_ = false;
+  // 1, and 0 in the child of a fork until it has an engine: memory that the kernel wipes there.
+  sync::Atomic<std::uint32_t>* home_ = nullptr;
+  sync::Atomic<std::uint32_t> fork_turn_{0};  // counts forks, so that one is not taken for the next
+  std::uint64_t forking_self_ = 0;            // os::thread_pointer() of the forking thread
+  std::uint64_t followed_ = 0;  // as ControlPage::followed, of the moment of the fork in a child
+  std::int64_t early_looks_ = 0;
+  std::uint64_t fork_signals_ = 0;  // that the forking thread held before
   sync::Mutex fork_mutex_;
   sync::Mutex duty_mutex_;
   int fork_sockets_[2] = {-1, -1};  // in the program's table: [0] parent's end, [1] child's

@@ -13,10 +13,16 @@
 //                                                              after_fork_in_child: takes the descriptor,
 //                              <------------------------------ checks its image (operation_gate.h), says so
 //                              lets go                         has its own threads: managed
+//   goes on
+//
+// The forking thread goes on when the child needs nothing any more, which it knows by the layout mutex: its
+// next step may be to end the process. If that ends otherwise while the child still needs it (a signal,
+// another thread's exit or exec), the child is stopped: what it lacks would read zero.
 //
 // If the image is torn (another thread's fault was being served while the page tables were copied), or the
 // descriptor could not be handed over, the parent fills all the child's missing pages, and the child starts
-// with an engine as fresh as after exec. A fork that bypasses the C library is answered the same way; that
+// with an engine as fresh as after exec. On the signal path the child's early faults raise SIGBUS in itself;
+// it asks for such a page (wait_early()). A fork that bypasses the C library is answered the same way; that
 // child is whole, and not managed. Nobody ever sees zeros.
 //
 // Without the fork event (no CAP_SYS_PTRACE) everything is brought back before the fork.
@@ -26,6 +32,7 @@
 #include "base/log.h"
 #include "os/linux/syscalls.h"
 #include "runtime/engine.h"
+#include "runtime/signal_path.h"
 #include "sync/futex.h"
 
 namespace coldpress::runtime {
@@ -33,13 +40,21 @@ namespace {
 
 constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::int64_t kPatienceNs = 5000 * kMillisecond;
-constexpr char kHere = 'H', kWhole = 'W', kTorn = 'T', kFilled = 'F';
+constexpr char kHere = 'H', kWhole = 'W', kTorn = 'T', kFilled = 'F', kEarly = 'E';
 
 }  // namespace
 
+bool Engine::make_home() {
+  home_ = reinterpret_cast<sync::Atomic<std::uint32_t>*>(memory_.allocate(kPageBytes, "coldpress-home"));
+  return home_ != nullptr && os::wipe_on_fork(home_, kPageBytes);
+}
+
 void Engine::before_fork() {
   if (!running()) return;
+  // Until the fork is done: whose fault is served, and by whom, changes on the way.
+  std::uint64_t signals = os::hold_signals();
   fork_mutex_.lock();
+  fork_signals_ = signals;
   fork_prepared_ = true;
   fork_sockets_[0] = fork_sockets_[1] = -1;
   gate_.close();
@@ -55,22 +70,29 @@ void Engine::before_fork() {
     }
   }
   if (active_.load()) devices_.before_fork(space_);
-  // Now that the engine is at rest, also the duty of the fork before this one has ended.
+  forking_self_ = os::thread_pointer();
+  fork_turn_.fetch_add(1);
   forking_thread_.store(static_cast<std::uint32_t>(os::sys_gettid()));
 }
 
 void Engine::after_fork_in_parent() {
   if (!fork_prepared_) return;
   memgroup::add_to(stats_->forks);
+  forking_thread_.store(0);
+  gate_.open();
+  // Whoever took the fork's message has held the mutex since before clone() returned.
+  if (active_.load()) {
+    sync::MutexLock followed(space_.layout_mutex());
+  }
   for (int& fd : fork_sockets_) {
     if (fd >= 0) os::sys_close(fd);
     fd = -1;
   }
-  forking_thread_.store(0);
-  gate_.open();
   if (active_.load() && !mmu_.main().has_fork_event()) ask(Request::kEndFork);
   fork_prepared_ = false;
+  std::uint64_t signals = fork_signals_;
   fork_mutex_.unlock();
+  os::restore_signals(signals);
 }
 
 // A server that finds the gate closed. One of them looks for the fork message; faults of other threads wait
@@ -91,10 +113,23 @@ void Engine::fork_duty(vm::Worker& worker) {
     gate_.end();
     return;
   }
+  if (forking_thread_.load() == 0 && config_.fault_path == FaultPath::kSignal) {
+    // The fork waits for operations to end. Those of the program's threads may wait for a layout message, and
+    // do not take it themselves.
+    os::Message fault;
+    gate_.force_begin();
+    if (forking_thread_.load() == 0 && space_.take_message(worker, &fault)) {
+      worker.put_aside(fault.range.begin, fault.write);
+    }
+    gate_.end();
+    mmu_.wait_message(kMillisecond);
+    return;
+  }
   if (forking_thread_.load() == 0 || !duty_mutex_.try_lock()) {
     gate_.wait_open(kMillisecond);
     return;
   }
+  std::uint32_t turn = fork_turn_.load();
   duty_socket_ = fork_sockets_[0] >= 0 ? os::take_from_program(fork_sockets_[0]) : -1;
   constexpr std::int64_t kDelay = 2 * kMillisecond;
   std::int64_t first_stashed = worker.pending_count > 0 ? sync::now_ns() : 0;
@@ -108,13 +143,16 @@ void Engine::fork_duty(vm::Worker& worker) {
   while (gate_.closed() && forking_thread_.load() != 0) {
     os::Message fault;
     gate_.force_begin();
-    bool is_fault = space_.take_message(worker, &fault);
+    // The next fork has begun, with other sockets; not while this operation lasts.
+    bool over = fork_turn_.load() != turn;
+    bool is_fault = !over && space_.take_message(worker, &fault);
     if (is_fault && fault.thread == forking_thread_.load()) {
       // It can not be in clone(2) now, and it may need this page to get there.
       space_.handle_fault(fault.range.begin, fault.write, worker);
       is_fault = false;
     }
     gate_.end();
+    if (over) break;
     if (is_fault) worker.put_aside(fault.range.begin, fault.write);
     // Also what was put aside deep inside, on the way to a layout message: it may be the forking thread's.
     if (first_stashed == 0 && worker.pending_count > 0) first_stashed = sync::now_ns();
@@ -150,6 +188,8 @@ void Engine::serve_child(int child, int socket, bool calm, vm::Worker& worker) {
       char answer = os::receive_byte(socket, 0);
       if (answer == kTorn) {
         fill = true;
+      } else if (answer == kEarly) {
+        serve_early(child, worker);
       } else {
         taken_over = true;  // kWhole; or it is gone, by exec or by death
       }
@@ -168,34 +208,90 @@ void Engine::serve_child(int child, int socket, bool calm, vm::Worker& worker) {
   }
   devices_.after_fork();
   mmu_.child_close(child);
+  control().followed.store(++followed_);
   if (fill && socket >= 0) os::send_byte(socket, kFilled);
+}
+
+void Engine::serve_early(int child, vm::Worker& worker) {
+  std::uint64_t page = control().early_page.load();
+  if (page == 0) return;  // asked for twice
+  space_.child_fault(child, PageIndex{page - 1}, worker);
+  control().early_page.store(0);
+}
+
+// Signal path, in the child of a fork before it has an engine: brings a page that the parent had. The touch
+// is made again in any case; true at once would come here again, until the page is there.
+bool Engine::wait_early(PageIndex page) {
+  constexpr std::int64_t kLookNs = 50'000, kLooks = 20, kPatienceLooks = 60'000'000'000 / kLookNs;
+  if (early_looks_ > kPatienceLooks) return false;
+  // Else it is of a fork that bypassed the C library: all is being filled.
+  bool asks = fork_prepared_ && forking_self_ == os::thread_pointer() && fork_sockets_[1] >= 0;
+  if (asks) {
+    control().early_page.store(page.value + 1);
+    asks = os::send_byte(fork_sockets_[1], kEarly);
+  }
+  for (int look = 0; look < kLooks; ++look) {
+    ++early_looks_;
+    sync::sleep_ns(kLookNs);
+    if (asks && control().early_page.load() == 0) break;
+  }
+  return true;
+}
+
+// In the child: a byte from the parent, however long that is stopped. os::kEnded: it is not there any more.
+char Engine::hear(int socket, int* fd) {
+  constexpr std::int64_t kLookNs = 1000 * kMillisecond;
+  for (;;) {
+    if (char byte = os::receive_byte(socket, kLookNs, fd); byte != 0) return byte;
+  }
+}
+
+// In the child: returns when the parent has filled it. `ended`: the parent is not there any more, or done.
+void Engine::wait_until_filled(bool ended) {
+  constexpr std::int64_t kLookNs = kMillisecond / 5;
+  while (control().followed.load() <= followed_) {
+    long parent = os::sys_getppid();  // 0: in another namespace, where no number says it
+    ended = ended || (parent != pid_ && parent != 0);
+    if (ended && control().followed.load() <= followed_) {
+      report(Text() << "forked process " << os::sys_getpid()
+                    << " has lost memory, since its parent ended before it had handed it over: stopped");
+      __builtin_trap();
+    }
+    sync::sleep_ns(kLookNs);
+  }
 }
 
 void Engine::after_fork_in_child() {
   if (!fork_prepared_) return;
+  std::uint64_t signals = fork_signals_;
+  signal_path_in_child();
   // What a takeover needs may have gone with the privileges of this process; better to know before.
   bool whole = gate_.at_rest() && os::LinuxMmu::can_open() && os::ProcessView::can_open();
   int socket = fork_sockets_[1];
   int main_fd = -1;
+  bool ended = false;
   if (active_.load() && socket >= 0) {
     os::sys_close(fork_sockets_[0]);
-    // kFilled, or nobody there: its memory is complete.
-    if (os::receive_byte(socket, 2 * kPatienceNs, &main_fd) != kHere) main_fd = -1;
+    char first = hear(socket, &main_fd);
+    ended = first == os::kEnded;
     bool received = main_fd >= 0 && devices_.receive(socket, kPatienceNs);
     whole = whole && received;
     // Two forks at once, one of them past the C library, could have swapped their messages.
     if (main_fd >= 0) whole = whole && mmu_.belongs_to_this_process(main_fd);
-    if (main_fd >= 0 && !os::send_byte(socket, whole ? kWhole : kTorn)) whole = false;
+    // Whole, it needs nobody: it has what the parent had.
+    if (main_fd >= 0) (void)os::send_byte(socket, whole ? kWhole : kTorn);
     if (received && !whole) devices_.give_up_received();
     if (main_fd >= 0 && !whole) {
-      os::receive_byte(socket, 60 * kPatienceNs);  // kFilled
+      ended = hear(socket, nullptr) == os::kEnded;  // else kFilled
       os::sys_close(main_fd);
       main_fd = -1;
     }
     os::sys_close(socket);
   }
+  if (active_.load() && main_fd < 0 && mmu_.main().has_fork_event()) wait_until_filled(ended);
   fork_sockets_[0] = fork_sockets_[1] = -1;
   start_afresh(main_fd);
+  os::restore_signals(signals);
 }
 
 // In the child: new descriptors and threads; with main_fd the inherited state, else a new one.
@@ -214,6 +310,7 @@ void Engine::start_afresh(int main_fd) {
     memory_ = memory;
     stats_ = stats;
     gate_.init(memory_.first_page(), memory_.last_page());
+    (void)make_home();  // where the parent's was: it can not fail
   } else {
     new (&fork_mutex_) sync::Mutex;
     new (&duty_mutex_) sync::Mutex;
@@ -258,6 +355,7 @@ void Engine::start_afresh(int main_fd) {
   (void)devices_.open(config_, false);
   if (inherit) space_.offer_swap(devices_.attach(space_));
   pid_ = os::sys_getpid();
+  home_->store(1);
   running_.store(true);
   // The gate is opened before the threads start: they are all there is.
   if (inherit) {

@@ -181,6 +181,13 @@ void Engine::refresh_gauges() {
   }
 }
 
+void Engine::refresh_gauges_now() {
+  os::SignalsHeld held;
+  begin_operation();
+  refresh_gauges();
+  end_operation();
+}
+
 // Every private anonymous writable mapping, whoever made it. Left out: the engine's own memory and image,
 // thread stacks (the kernel could not deliver a signal on one that is out), executable ones (the
 // kernel moves pages between mappings of equal protection only).

@@ -26,8 +26,8 @@ auto& first_word(Set& set) {
 
 // With the signals held that the kernel would have held for that handler; but never SIGBUS.
 void call_chained(int number, siginfo_t* info, void* context) {
-  os::set_signals_held(first_word(static_cast<const ucontext_t*>(context)->uc_sigmask) |
-                       first_word(chained.sa_mask));
+  std::uint64_t held = first_word(static_cast<const ucontext_t*>(context)->uc_sigmask);
+  os::restore_signals((held | first_word(chained.sa_mask)) & os::kAllButBus);
   if ((chained.sa_flags & SA_SIGINFO) != 0 && chained.sa_sigaction != nullptr) {
     chained.sa_sigaction(number, info, context);
   } else if (chained.sa_handler != SIG_DFL && chained.sa_handler != SIG_IGN) {
@@ -97,6 +97,8 @@ bool add_signal_engine(Engine& engine) {
   }
   return false;
 }
+
+void signal_path_in_child() { new (&install_mutex) sync::Mutex; }
 
 void remove_signal_engine(Engine& engine) {
   for (auto& slot : engines) {

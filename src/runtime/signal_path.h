@@ -17,6 +17,8 @@ class Engine;
 // Installs the handler if need be and adds the engine. false: too many engines.
 bool add_signal_engine(Engine& engine);
 void remove_signal_engine(Engine& engine);
+// In the child of a fork: who was adding one is not there.
+void signal_path_in_child();
 
 // What the program wants to happen on a SIGBUS of its own. `before` gets what it wanted until now.
 void chain_sigbus(const struct sigaction* action, struct sigaction* before);

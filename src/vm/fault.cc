@@ -336,12 +336,12 @@ std::uint32_t Space::shadow_now(PageIndex page) {
          PageWord::kShadowMask;
 }
 
-// How many pages a fault may bring. Above the limit, one: where reclaim is held up, for instance until what a
-// fork has shared is this process's own again, faults must not run away from it.
+// How many pages a fault may bring. A little above the limit, one: where reclaim is held up, for instance
+// until what a fork has shared is this process's own again, faults must not run away from it.
 std::int64_t Space::room_at_once(memgroup::AccountId account) const {
   std::int64_t room = group_->accounts().room(account);
   std::int64_t over = group_->usage() - group_->limit();
-  if (over < 0 || hopeless()) return room;
+  if (over < 0 || paused_.load(sync::kRelaxed) || hopeless()) return room;
   return std::min<std::int64_t>(room, std::int64_t{swap::kGroupFrames} - over);
 }
 

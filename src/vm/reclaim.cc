@@ -66,7 +66,7 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker, std::int64_t until_n
       failures = 0;
     } else if (++failures >= kFutileTurns) {
       if (group_->usage() < group_->limit()) return false;
-      if (shared_lately()) {
+      if (shared_lately() && !hopeless_.shared_for_long()) {
         // They will be this process's own again in a moment: too early to give up.
         if (usage_source_ != nullptr) usage_source_->pressure();
       } else {
@@ -81,6 +81,7 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker, std::int64_t until_n
     urgent = group_->usage() >= group_->limit();
   }
   hopeless_.pause_ns.store(0, sync::kRelaxed);
+  hopeless_.shared_since_ns.store(0, sync::kRelaxed);
   return true;
 }
 

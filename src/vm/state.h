@@ -7,6 +7,7 @@
 
 #include "memgroup/accounts.h"
 #include "sync/atomic.h"
+#include "sync/futex.h"
 #include "vm/surroundings.h"
 
 namespace coldpress::vm {
@@ -55,6 +56,15 @@ struct FillHint {
 // reclaim.cc: that it has given up, until then, and at what usage.
 struct Hopeless {
   sync::Atomic<std::int64_t> until_ns{0}, pause_ns{0}, usage{0};
+  sync::Atomic<std::int64_t> shared_since_ns{0};  // that pages which a fork has shared were all there is
+  // What the kernel refuses as shared may be pinned, by io_uring for instance, and never become anybody's
+  // own.
+  bool shared_for_long() {
+    constexpr std::int64_t kLongNs = 1'000'000'000;
+    std::int64_t now = sync::now_ns(), since = shared_since_ns.load(sync::kRelaxed);
+    if (since == 0) shared_since_ns.store(now, sync::kRelaxed);
+    return since != 0 && now - since > kLongNs;
+  }
 };
 
 }  // namespace coldpress::vm

@@ -72,6 +72,14 @@ def after_fork():
     check(faults < 3 * pages, f"{faults} loads of {pages} pages: what the fork has shared did not go")
 
 
+@case(timeout_s=240)
+def early_child_signal():
+    """The same on the signal path, where such a touch is one of the child's own."""
+    outcome = run_limited(24 * MIB, [program("early_child"), "48"], ["--quiet", "--fault-path", "signal"])
+    native = run([program("early_child"), "48"])
+    check(outcome.status == 0 and outcome.last_line() == native.last_line(), outcome.describe())
+
+
 @case(timeout_s=240, serial=True)
 def fork_tree():
     """Forks of every kind from a process past its limit."""
@@ -204,6 +212,32 @@ def fork_tree_unprivileged():
     outcome = run([*words, *run_line(limit, [program("fork_tree"), "32"], ["--quiet"])])
     check(outcome.status == 0, outcome.describe())
     check(outcome.last_line() == native.last_line(), outcome.describe())
+
+
+def orphans(how, rounds, path):
+    """What the children wrote. By a shell: what the tool itself starts waits for others when it ends."""
+    line = f"for i in $(seq {rounds}); do {program('orphan')} 40 {how}; sleep 0.6; done"
+    outcome = run_limited(16 * MIB, ["sh", "-c", line], ["--quiet", "--fault-path", path])
+    return outcome.stdout.decode().split("\n")[:-1], outcome
+
+
+@case(timeout_s=120, serial=True)
+def orphan():
+    """The child of a process that ends as soon as it has forked has all of its memory."""
+    for path in "thread", "signal":
+        said, outcome = orphans("exit", 6, path)
+        check(said == ["whole"] * 6, f"{path}: {said} {outcome.describe()}")
+
+
+@case(timeout_s=120, serial=True)
+def orphan_of_a_killed_process():
+    """If its parent is killed before it was handed all, it is stopped: nothing reads zero."""
+    whole = 0
+    for path in "thread", "signal":
+        said, outcome = orphans("kill", 10, path)
+        check(set(said) <= {"whole"}, f"{path}: {said} {outcome.describe()}")
+        whole += len(said)
+    check(whole > 0, "no child was left to look")
 
 
 DROP_AND_FORK = """

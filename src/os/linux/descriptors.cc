@@ -91,7 +91,8 @@ char receive_byte(int socket, std::int64_t timeout_ns, int* fd) {
     pollfd poll{socket, POLLIN, 0};
     ready = sys_poll(&poll, 1, timeout_ns);
   } while (ready == -EINTR);
-  if (ready <= 0) return 0;
+  if (ready == 0) return 0;
+  if (ready < 0) return kEnded;
   char byte = 0;
   iovec data{&byte, 1};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
@@ -104,7 +105,7 @@ char receive_byte(int socket, std::int64_t timeout_ns, int* fd) {
   do {
     got = raw_syscall(SYS_recvmsg, socket, reinterpret_cast<long>(&message), MSG_CMSG_CLOEXEC);
   } while (got == -EINTR);
-  if (got != 1) return 0;
+  if (got != 1) return kEnded;
   cmsghdr* header = CMSG_FIRSTHDR(&message);
   if (header != nullptr && header->cmsg_type == SCM_RIGHTS) {
     int received = -1;

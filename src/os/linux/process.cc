@@ -142,19 +142,24 @@ std::size_t ProcessView::thread_blocks(std::span<std::uint64_t> addresses) const
   }
 }
 
-SignalsHeld::SignalsHeld() {
+std::uint64_t hold_signals() {
+  std::uint64_t before = 0;
   raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&kAllButBus),
-              reinterpret_cast<long>(&before_), sizeof kAllButBus);
+              reinterpret_cast<long>(&before), sizeof before);
+  return before;
 }
 
-SignalsHeld::~SignalsHeld() {
-  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&before_), 0, sizeof before_);
+void restore_signals(std::uint64_t held) {
+  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&held), 0, sizeof held);
 }
 
-void set_signals_held(std::uint64_t signals) {
-  signals &= kAllButBus;
-  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&signals), 0, sizeof signals);
+std::uint64_t thread_pointer() {
+  std::uint64_t self;
+  asm("mov %%fs:0, %0" : "=r"(self));
+  return self;
 }
+
+bool wipe_on_fork(void* start, std::size_t bytes) { return sys_madvise(start, bytes, MADV_WIPEONFORK) == 0; }
 
 bool process_exists(long pid) { return raw_syscall(SYS_kill, pid, 0) != -ESRCH; }
 

@@ -81,22 +81,27 @@ class ProcessView {
 // Sets of signals: bit n - 1 is signal n.
 inline constexpr std::uint64_t kAllButBus = ~(std::uint64_t{1} << (SIGBUS - 1));
 
-// Keeps signals from the calling thread while this lives, apart from SIGBUS: a handler shall not wait for
-// what the code that it interrupts holds.
+// Keeps signals from the calling thread from now on, apart from SIGBUS: a handler shall not wait for what the
+// code that it interrupts holds. Returns those that were kept before.
+std::uint64_t hold_signals();
+// Keeps these and no others.
+void restore_signals(std::uint64_t held);
+
 class SignalsHeld {
  public:
-  SignalsHeld();
-  ~SignalsHeld();
+  SignalsHeld() : before_(hold_signals()) {}
+  ~SignalsHeld() { restore_signals(before_); }
   SignalsHeld(const SignalsHeld&) = delete;
   SignalsHeld& operator=(const SignalsHeld&) = delete;
 
  private:
-  std::uint64_t before_ = 0;
+  std::uint64_t before_;
 };
 
-// The calling thread's signals that wait from now on, but for SIGBUS.
-void set_signals_held(std::uint64_t signals);
-
+// What tells the calling thread from all others of the process; the same in a child that it forks.
+std::uint64_t thread_pointer();
+// Private memory, whole pages, that reads zero in the child of a fork. false: the system refused.
+bool wipe_on_fork(void* start, std::size_t bytes);
 // Whether there is a process of that number, anybody's.
 bool process_exists(long pid);
 // Fills with random bytes fit for keys. false: the system has none.

@@ -103,6 +103,7 @@ inline bool sys_empty_file(int fd) {
   return raw_syscall(SYS_ftruncate, fd, 0) == 0 && raw_syscall(SYS_lseek, fd, 0, SEEK_SET) == 0;
 }
 inline long sys_getpid() { return raw_syscall(SYS_getpid); }
+inline long sys_getppid() { return raw_syscall(SYS_getppid); }
 inline long sys_gettid() { return raw_syscall(SYS_gettid); }
 
 // Names a mapping in /proc/PID/maps ("[anon:NAME]"); kernels without the feature ignore it.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "sync/futex.h"
 
@@ -84,9 +85,15 @@ IoStatus SimDevice::finish(const Write& write) {
   if (one_in(faults_.write_error)) return IoStatus::kError;
   if (one_in(faults_.no_space)) return IoStatus::kNoSpace;
   if (one_in(faults_.lost_write)) return IoStatus::kDone;
-  bool torn = one_in(faults_.torn_write);
+  enum { kWhole, kNoFirst, kNoLast, kEverySecond } torn = kWhole;
+  if (one_in(faults_.torn_write)) {
+    constexpr decltype(torn) kKinds[] = {kNoFirst, kNoLast, kEverySecond};
+    torn = kKinds[choose_below(std::size(kKinds), next_random())];
+  }
   for (std::size_t at = 0; at < write.count; at += kBlockBytes) {
-    if (torn && next_random() % 2 == 0) continue;
+    bool last = at + kBlockBytes >= write.count;
+    if ((torn == kNoFirst && at == 0) || (torn == kNoLast && last)) continue;
+    if (torn == kEverySecond && at / kBlockBytes % 2 == 0) continue;
     std::memcpy(content_.data() + write.offset + at, write.from + at, kBlockBytes);
     used_[(write.offset + at) / kBlockBytes] = true;
   }

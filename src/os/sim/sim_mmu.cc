@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cstring>
+#include <iterator>
 
 #include "base/check.h"
 #include "sync/explore.h"
@@ -75,7 +76,8 @@ void SimMmu::lose_patience() {
 
 std::uint32_t SimMmu::shortened(std::uint32_t pages) {
   if (pages < 2 || !one_in(interference_.shorten)) return pages;
-  return 1 + static_cast<std::uint32_t>((random_ >> 40) % (pages - 1));
+  const std::uint32_t lengths[] = {1, pages / 2, pages - 1};
+  return lengths[choose_below(std::size(lengths), random_ >> 40)];
 }
 
 void SimMmu::empty_frame(Frame& frame) {

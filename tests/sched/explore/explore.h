@@ -57,7 +57,7 @@ struct Search {
   std::uint32_t surprises = 0;   // depth first, beside them
   std::uint64_t executions = 0;  // random and priorities: how many. Depth first: at most; 0: all
   std::uint64_t seed = 1;
-  std::uint32_t depth = 3;  // priorities
+  std::uint32_t depth = 5;  // priorities: of which bugs, at most
   std::string replay;
   bool lenient = false;  // replay: what is not an alternative any more is not chosen
   sync::Mutant mutant = sync::Mutant::kNone;

@@ -53,7 +53,7 @@ void ByPriority::begin() {
   for (std::uint32_t i = sched::kMaxTasks; i > 1; --i)
     std::swap(priority_[i - 1], priority_[random_.below(i)]);
   changes_.clear();
-  for (std::uint32_t i = 1; i < depth_; ++i) {
+  for (std::uint64_t i = left_ % depth_; i > 0; --i) {
     changes_.push_back(static_cast<std::uint32_t>(random_.below(longest_)));
   }
   std::sort(changes_.begin(), changes_.end(), std::greater<>());

@@ -4,7 +4,8 @@
 // Depth first needs no more memory than one path: the choices of the last execution, counted up like an
 // odometer. With bounds 0, 1, 2 ... the first that fails gives a schedule with few switches.
 // Priorities: S. Burckhardt et al., "A randomized scheduler with probabilistic guarantees of finding bugs"
-// (PCT): a random order of the tasks, and depth - 1 moments at which the running one falls behind all others.
+// (PCT): a random order of the tasks, and d - 1 moments at which the running one falls behind all others; d
+// goes round from 1 to the depth that is asked for.
 //
 // Thread safety: none.
 #pragma once

@@ -1,6 +1,7 @@
 // interrupted MIB [SEED]: see interrupts.h. And the program's own handler of SIGBUS runs as it would
 // natively: with the signals held that were held, and those of its own mask.
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include <csetjmp>
 
@@ -32,7 +33,7 @@ void own_handler() {
     (void)*static_cast<volatile Byte*>(past_end);
     die("FAILED: no SIGBUS");
   }
-  for (int number : {SIGALRM, SIGUSR1, SIGUSR2, SIGTERM}) {
+  for (int number : {SIGHUP, SIGUSR1, SIGUSR2, SIGTERM}) {
     bool wanted = number == SIGUSR1 || number == SIGUSR2;
     if ((sigismember(&held, number) == 1) != wanted) die("FAILED: signal %d in the handler", number);
   }
@@ -43,7 +44,18 @@ void own_handler() {
 int main(int argc, char** argv) {
   Arguments arguments = parse_arguments(argc, argv);
   Interrupts interrupts(map_pages(arguments.pages()), arguments.pages());
-  touch_in_threads(interrupts, 3, 20000, [](std::uint64_t, std::uint64_t) {});
+  touch_in_threads(interrupts, 3, 20000, [&](std::uint64_t id, std::uint64_t turn) {
+    if (turn % 16 != id) return;
+    pid_t child = fork();
+    require(child >= 0, "fork");
+    if (child == 0) {
+      interrupts.touch(turn);
+      _exit(0);
+    }
+    int status = -1;
+    while (waitpid(child, &status, 0) == -1 && errno == EINTR) continue;
+    if (status != 0) die("FAILED: a child ended with %x", status);
+  });
   interrupts.check();
   own_handler();
   std::puts("whole");

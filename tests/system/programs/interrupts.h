@@ -24,6 +24,11 @@ class Interrupts {
     action.sa_handler = [](int) { self->touch(self->handler_random_.fetch_add(1)); };
     action.sa_flags = SA_RESTART;
     require(sigaction(SIGALRM, &action, nullptr) == 0, "sigaction");
+    // Threads that are made later let it in: it goes to those that are at work.
+    sigset_t alarm;
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
+    require(pthread_sigmask(SIG_BLOCK, &alarm, nullptr) == 0, "pthread_sigmask");
     constexpr itimerval kOften{{0, 150}, {0, 150}};
     require(setitimer(ITIMER_REAL, &kOften, nullptr) == 0, "setitimer");
   }
@@ -72,6 +77,10 @@ void touch_in_threads(Interrupts& interrupts, unsigned threads, std::uint64_t to
   std::vector<std::thread> all;
   for (std::uint64_t id = 0; id < threads; ++id) {
     all.emplace_back([&, id] {
+      sigset_t alarm;
+      sigemptyset(&alarm);
+      sigaddset(&alarm, SIGALRM);
+      pthread_sigmask(SIG_UNBLOCK, &alarm, nullptr);
       for (std::uint64_t i = 0; i < touches; ++i) {
         interrupts.touch(id << 40 | i);
         if (i % 64 == 0) act(id, i / 64);

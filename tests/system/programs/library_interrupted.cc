@@ -15,11 +15,14 @@ int main(int argc, char** argv) {
   if (!opened) die("%s", opened.error.c_str());
   constexpr std::size_t kBytes = 64 * kMiB, kPart = kMiB;
   auto region = opened.pager->map(kBytes);
+  auto group = opened.pager->group({.max_bytes = 8 * kMiB});
+  auto small = opened.pager->map(kMiB / 4, group);
+  std::memset(small.data(), 1, small.size());
   {
     Interrupts interrupts(static_cast<Byte*>(region.data()), kBytes / kPageSize);
     touch_in_threads(interrupts, 3, 12000, [&](std::uint64_t id, std::uint64_t turn) {
       std::size_t at = mix(id << 32 | turn) % (kBytes - kPart);
-      switch (turn % 5) {
+      switch (turn % 9) {
         case 0:
           return region.cold(at, kPart);
         case 1:
@@ -29,6 +32,20 @@ int main(int argc, char** argv) {
           return region.unpin(at, kPart / 8);
         case 3:
           return region.deactivate(at, kPart);
+        case 4:
+          (void)opened.pager->statistics();
+          return;
+        case 5:
+          (void)group.statistics();
+          group.set_limits({.max_bytes = 8 * kMiB + turn % 3 * kMiB});
+          return;
+        case 6:
+          (void)opened.pager->group({});
+          return;
+        case 7:
+          if (turn % 4 != 0) return;
+          (void)small.clone();
+          return;
         default:
           (void)opened.pager->reclaim(kMiB / 4);
       }

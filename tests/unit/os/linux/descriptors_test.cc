@@ -178,7 +178,7 @@ TEST_F(SocketPair, CarriesADescriptor) {
 TEST_F(SocketPair, SaysWhenTheOtherSideIsGone) {
   close(fds_[1]);
   EXPECT_FALSE(send_byte(fds_[0], 'x')) << "and no SIGPIPE";
-  EXPECT_EQ(receive_byte(fds_[0], kLong), 0);
+  EXPECT_EQ(receive_byte(fds_[0], kLong), kEnded);
   fds_[1] = dup(fds_[0]);
 }
 
