@@ -14,8 +14,8 @@
 // while others use its memory, nor a Pager before its regions. Sizes are in bytes. Errors: open() says what
 // is wrong; map() gives an empty region when the system has no address space or refuses the registration.
 // What was compressed and is found damaged is never returned: touching it raises SIGBUS. fork(): the child
-// sees its own complete copy, which is ordinary memory there; it must not call functions of the parent's
-// Pager.
+// sees its own complete copy, which is ordinary memory there, and both go on when it has it; it must not call
+// functions of the parent's Pager.
 #pragma once
 
 #include <cstddef>

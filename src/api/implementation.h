@@ -2,8 +2,10 @@
 // Thread safety: all functions from any thread.
 #pragma once
 
+#include <optional>
 #include <string>
 
+#include "api/forks.h"
 #include "coldpress/pager.h"
 #include "runtime/engine.h"
 #include "runtime/order_giver.h"
@@ -17,9 +19,14 @@ inline std::string plain(const Text& text) {
 }
 
 struct Pager::Implementation {
-  explicit Implementation(runtime::Engine* made) : engine(made) {}
+  explicit Implementation(runtime::Engine* made) : engine(made), forks_wait(std::in_place, *made) {}
+  ~Implementation() {
+    forks_wait.reset();
+    engine->destroy();
+  }
 
   runtime::Engine* engine;
+  std::optional<ForksWait> forks_wait;
   sync::Mutex ordering;  // one order after the other
 
   std::string order(runtime::Order order, const std::string& text, std::uint64_t argument) {

@@ -9,7 +9,7 @@
 namespace coldpress {
 Pager::Pager(std::unique_ptr<Implementation> implementation) : implementation_(std::move(implementation)) {}
 
-Pager::~Pager() { implementation_->engine->destroy(); }
+Pager::~Pager() = default;
 
 Pager::Opened Pager::open(const PagerOptions& options) {
   runtime::Config config;

@@ -107,7 +107,13 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   void refresh_gauges();  // by the monitor
   // By a thread of the program.
   void refresh_gauges_now();
-  // The three moments of fork(2), for pthread_atfork.
+  // After fork(2), in the parent: returns when the child needs nothing of this engine any more.
+  void wait_until_followed() { sync::MutexLock followed(space_.layout_mutex()); }
+  // kLibrary, in the child: returns when its memory is whole.
+  void wait_in_child() {
+    if (active_.load() && mmu_.main().has_fork_event()) wait_until_filled(false);
+  }
+  // kProcess: the three moments of fork(2), for pthread_atfork.
   void before_fork() NO_THREAD_SAFETY_ANALYSIS;  // held until one of the other two
   void after_fork_in_parent() NO_THREAD_SAFETY_ANALYSIS;
   void after_fork_in_child() NO_THREAD_SAFETY_ANALYSIS;

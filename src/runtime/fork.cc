@@ -81,9 +81,7 @@ void Engine::after_fork_in_parent() {
   forking_thread_.store(0);
   gate_.open();
   // Whoever took the fork's message has held the mutex since before clone() returned.
-  if (active_.load()) {
-    sync::MutexLock followed(space_.layout_mutex());
-  }
+  if (active_.load()) wait_until_followed();
   for (int& fd : fork_sockets_) {
     if (fd >= 0) os::sys_close(fd);
     fd = -1;

@@ -38,6 +38,14 @@ def library_interrupted():
 
 
 @case(timeout_s=120)
+def library_orphan():
+    """The child of a process that ends as soon as it has forked has all of the pager's memory."""
+    for path in ("signal", "thread") * 3:
+        done = call([program("library_orphan"), path])  # its standard output ends with the child
+        check((done.returncode, done.stdout) == (0, "whole\n"), f"{path}: {done}")
+
+
+@case(timeout_s=120)
 def library_reclaim_order():
     """Orders to reclaim end, also when a program brings back all that goes."""
     for path in "signal", "thread":
