@@ -27,8 +27,9 @@
 // others use its memory, and nothing be used that another thread ends. Not to be called in signal handlers.
 //
 // fork(): the child sees its own complete copy of all regions, which is ordinary memory there, and both go on
-// when it has it. It may read and write it, call coldpress_unmap(), coldpress_group_destroy(), coldpress_region_data() and _size(); what
-// else takes something of the parent's pager does nothing there and returns COLDPRESS_IN_CHILD.
+// when it has it. It may read and write it, call coldpress_unmap(), coldpress_group_destroy(),
+// coldpress_region_data() and _size(); what else takes something of the parent's pager does nothing there and
+// returns COLDPRESS_IN_CHILD.
 //
 // Growth: structures that the program fills begin with their size, which COLDPRESS_..._INIT sets; for those
 // that the library fills the size is an argument. So each side may be older than the other: fields that one
