@@ -233,7 +233,7 @@ TEST(Failures, SayHowToHaveThemAgain) {
   EXPECT_EQ(text.find("mutant"), std::string::npos) << text;
   second.kind = Search::Kind::kPriorities;
   text = failure_text("./program", scenario, second, "", explore(scenario, second));
-  EXPECT_NE(text.find("by priorities, depth 3, seed 77"), std::string::npos) << text;
+  EXPECT_NE(text.find("by priorities, depth 5, seed 77"), std::string::npos) << text;
 }
 
 // Chance makes some twenty switches; one in the middle of an addition is enough.
