@@ -55,7 +55,7 @@ void note(const Scenario& scenario, const char* mutant, const Report& report, st
 }
 
 // Under a sanitizer, which finds more in each and takes a hundred times as long.
-constexpr std::uint64_t kSparseExecutions = 1000;
+constexpr std::uint64_t kSparseExecutions = 300;
 
 // One bound after the other, up to the scenario's, which is set to the last that was begun.
 Report explore_some(const Scenario& scenario, Search& search) {
