@@ -16,15 +16,21 @@ struct ForkHandlers {
     std::uint64_t signals = os::hold_signals();
     mutex.lock();
     signals_before = signals;
+    // Not in a process that is itself a copy, by a fork that bypassed the C library.
+    for (ForksWait* one = first; one != nullptr; one = one->next_) one->here_ = one->engine_.running();
   }
   static void in_parent() NO_THREAD_SAFETY_ANALYSIS {
-    for (ForksWait* one = first; one != nullptr; one = one->next_) one->engine_.wait_until_followed();
+    for (ForksWait* one = first; one != nullptr; one = one->next_) {
+      if (one->here_) one->engine_.wait_until_followed();
+    }
     std::uint64_t signals = signals_before;
     mutex.unlock();
     os::restore_signals(signals);
   }
   static void in_child() {
-    for (ForksWait* one = first; one != nullptr; one = one->next_) one->engine_.wait_in_child();
+    for (ForksWait* one = first; one != nullptr; one = one->next_) {
+      if (one->here_) one->engine_.wait_in_child();
+    }
     first = nullptr;  // what is in their regions is ordinary memory here
     new (&mutex) sync::Mutex;
     os::restore_signals(signals_before);

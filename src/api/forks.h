@@ -22,6 +22,7 @@ class ForksWait {
 
   runtime::Engine& engine_;
   ForksWait* next_ = nullptr;
+  bool here_ = false;  // the engine is this process's
 };
 
 }  // namespace coldpress

@@ -260,8 +260,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   sync::Atomic<std::uint32_t>* home_ = nullptr;
   sync::Atomic<std::uint32_t> fork_turn_{0};  // counts forks, so that one is not taken for the next
   std::uint64_t forking_self_ = 0;            // os::thread_pointer() of the forking thread
-  std::uint64_t followed_ = 0;  // as ControlPage::followed, of the moment of the fork in a child
-  std::int64_t early_looks_ = 0;
+  std::uint64_t followed_ = 0;      // as ControlPage::followed, of the moment of the fork in a child
   std::uint64_t fork_signals_ = 0;  // that the forking thread held before
   sync::Mutex fork_mutex_;
   sync::Mutex duty_mutex_;

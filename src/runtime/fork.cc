@@ -50,13 +50,17 @@ bool Engine::make_home() {
 }
 
 void Engine::before_fork() {
-  if (!running()) return;
+  if (!running()) {
+    fork_prepared_ = false;  // of a fork in a process whose memory was copied without asking
+    return;
+  }
   // Until the fork is done: whose fault is served, and by whom, changes on the way.
   std::uint64_t signals = os::hold_signals();
   fork_mutex_.lock();
   fork_signals_ = signals;
   fork_prepared_ = true;
   fork_sockets_[0] = fork_sockets_[1] = -1;
+  fork_turn_.fetch_add(1);  // before the gate closes: it can not be taken for the one that has ended
   gate_.close();
   // Not before the gate is closed: the engine could become active in between.
   if (active_.load()) {
@@ -71,7 +75,6 @@ void Engine::before_fork() {
   }
   if (active_.load()) devices_.before_fork(space_);
   forking_self_ = os::thread_pointer();
-  fork_turn_.fetch_add(1);
   forking_thread_.store(static_cast<std::uint32_t>(os::sys_gettid()));
 }
 
@@ -80,12 +83,14 @@ void Engine::after_fork_in_parent() {
   memgroup::add_to(stats_->forks);
   forking_thread_.store(0);
   gate_.open();
+  auto close_socket = [this](int end) {
+    if (fork_sockets_[end] >= 0) os::sys_close(fork_sockets_[end]);
+    fork_sockets_[end] = -1;
+  };
+  close_socket(1);  // so that a child that has ended, or never was, can be told
   // Whoever took the fork's message has held the mutex since before clone() returned.
   if (active_.load()) wait_until_followed();
-  for (int& fd : fork_sockets_) {
-    if (fd >= 0) os::sys_close(fd);
-    fd = -1;
-  }
+  close_socket(0);  // to the child that says: this process has ended, or has followed it
   if (active_.load() && !mmu_.main().has_fork_event()) ask(Request::kEndFork);
   fork_prepared_ = false;
   std::uint64_t signals = fork_signals_;
@@ -111,6 +116,7 @@ void Engine::fork_duty(vm::Worker& worker) {
     gate_.end();
     return;
   }
+  std::uint32_t turn = fork_turn_.load();
   if (forking_thread_.load() == 0 && config_.fault_path == FaultPath::kSignal) {
     // The fork waits for operations to end. Those of the program's threads may wait for a layout message, and
     // do not take it themselves.
@@ -127,7 +133,6 @@ void Engine::fork_duty(vm::Worker& worker) {
     gate_.wait_open(kMillisecond);
     return;
   }
-  std::uint32_t turn = fork_turn_.load();
   duty_socket_ = fork_sockets_[0] >= 0 ? os::take_from_program(fork_sockets_[0]) : -1;
   constexpr std::int64_t kDelay = 2 * kMillisecond;
   std::int64_t first_stashed = worker.pending_count > 0 ? sync::now_ns() : 0;
@@ -218,10 +223,10 @@ void Engine::serve_early(int child, vm::Worker& worker) {
 }
 
 // Signal path, in the child of a fork before it has an engine: brings a page that the parent had. The touch
-// is made again in any case; true at once would come here again, until the page is there.
+// is made again in any case, and comes here again, until the page is there or the parent has ended.
 bool Engine::wait_early(PageIndex page) {
-  constexpr std::int64_t kLookNs = 50'000, kLooks = 20, kPatienceLooks = 60'000'000'000 / kLookNs;
-  if (early_looks_ > kPatienceLooks) return false;
+  constexpr std::int64_t kLookNs = 50'000, kLooks = 20;
+  if (!space_.pages().get(page).is_out() && !space_.copy_knows(page)) return false;
   // Else it is of a fork that bypassed the C library: all is being filled.
   bool asks = fork_prepared_ && forking_self_ == os::thread_pointer() && fork_sockets_[1] >= 0;
   if (asks) {
@@ -229,7 +234,6 @@ bool Engine::wait_early(PageIndex page) {
     asks = os::send_byte(fork_sockets_[1], kEarly);
   }
   for (int look = 0; look < kLooks; ++look) {
-    ++early_looks_;
     sync::sleep_ns(kLookNs);
     if (asks && control().early_page.load() == 0) break;
   }
@@ -345,7 +349,10 @@ void Engine::start_afresh(int main_fd) {
 #undef COLDPRESS_ZERO
   stats_->limit_bytes.store(config.limit_bytes);
   swapping_off_ = swap::kMaxAreas;
-  control().turn.store(0);  // an order to the parent is not one to its child
+  // The page is a copy of the parent's.
+  control().turn.store(0);
+  control().followed.store(followed_);
+  control().early_page.store(0);
   if (inherit) {
     space_.recount();
     devices_.inherit(space_);

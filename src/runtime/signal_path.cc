@@ -27,7 +27,7 @@ auto& first_word(Set& set) {
 // With the signals held that the kernel would have held for that handler; but never SIGBUS.
 void call_chained(int number, siginfo_t* info, void* context) {
   std::uint64_t held = first_word(static_cast<const ucontext_t*>(context)->uc_sigmask);
-  os::restore_signals((held | first_word(chained.sa_mask)) & os::kAllButBus);
+  os::restore_signals((held | first_word(chained.sa_mask)) & ~os::signal_bit(SIGBUS));
   if ((chained.sa_flags & SA_SIGINFO) != 0 && chained.sa_sigaction != nullptr) {
     chained.sa_sigaction(number, info, context);
   } else if (chained.sa_handler != SIG_DFL && chained.sa_handler != SIG_IGN) {
@@ -85,7 +85,7 @@ bool add_signal_engine(Engine& engine) {
     action.sa_sigaction = &handle;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART;
     // Another signal's handler could touch a page that this thread has locked.
-    first_word(action.sa_mask) = os::kAllButBus;
+    first_word(action.sa_mask) = os::kHeldSignals;
     if (__sigaction(SIGBUS, &action, &before) != 0) return false;
     if ((before.sa_flags & SA_SIGINFO) == 0 || before.sa_sigaction != &handle) chained = before;
   }

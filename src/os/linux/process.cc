@@ -144,7 +144,7 @@ std::size_t ProcessView::thread_blocks(std::span<std::uint64_t> addresses) const
 
 std::uint64_t hold_signals() {
   std::uint64_t before = 0;
-  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&kAllButBus),
+  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&kHeldSignals),
               reinterpret_cast<long>(&before), sizeof before);
   return before;
 }

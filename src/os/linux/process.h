@@ -79,10 +79,14 @@ class ProcessView {
 };
 
 // Sets of signals: bit n - 1 is signal n.
-inline constexpr std::uint64_t kAllButBus = ~(std::uint64_t{1} << (SIGBUS - 1));
+constexpr std::uint64_t signal_bit(int number) { return std::uint64_t{1} << (number - 1); }
+// All but those that an instruction raises.
+inline constexpr std::uint64_t kHeldSignals =
+    ~(signal_bit(SIGBUS) | signal_bit(SIGSEGV) | signal_bit(SIGFPE) | signal_bit(SIGILL) |
+      signal_bit(SIGTRAP) | signal_bit(SIGSYS));
 
-// Keeps signals from the calling thread from now on, apart from SIGBUS: a handler shall not wait for what the
-// code that it interrupts holds. Returns those that were kept before.
+// Keeps kHeldSignals from the calling thread from now on: a handler shall not wait for what the code that it
+// interrupts holds. Returns those that were kept before.
 std::uint64_t hold_signals();
 // Keeps these and no others.
 void restore_signals(std::uint64_t held);
