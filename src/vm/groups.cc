@@ -93,10 +93,50 @@ void Space::charge_present(PageRange range) {
     if (at == nullptr) return;
     PageWord word = PageWord::from_raw(at->load(sync::kRelaxed));
     if (word.is_out() || word.is_poisoned() || word.payer() != 0) continue;
+    if (word.is_zapped()) recheck_.wanted.store(true, sync::kRelaxed);
     group_->charge(1);
     group_->accounts().charge_resident(owners_.at(page), 1);
     at->store(word.paid_by(owners_.at(page) + 1u).raw(), sync::kRelease);  // E
   }
+}
+
+// MADV_DONTNEED is announced first and drops its pages then. Those that a scan finds in between are charged,
+// and nobody tells when they go; nor does the hand come by where memory is not short. By the background, now
+// and then, more seldom where it changes nothing: pages that came back after MADV_FREE look the same, and
+// stay.
+void Space::recheck_dropped() {
+  constexpr std::int64_t kFirstPauseNs = 100'000'000, kLongestPauseNs = 10'000'000'000;
+  std::int64_t now = sync::now_ns();
+  if (!counted_ || !recheck_.wanted.load(sync::kRelaxed) || now < recheck_.next_ns) return;
+  recheck_.wanted.store(false, sync::kRelaxed);
+  bool stay = false;
+  for (PageIndex at{0};;) {
+    sync::MutexLock lock(layout_);
+    at = table_.next_leaf(at, kEndOfPages);
+    PageIndex end{(at.value / PageTable::kLeafPages + 1) * PageTable::kLeafPages};
+    if (at >= kEndOfPages) break;
+    PageRange part = intersect(regions_.at_or_after(at), {at, end});
+    at = part.empty() ? end : part.end;
+    while (!part.empty()) {
+      PageRange found[16];
+      PageIndex scanned_to;
+      std::size_t runs = mmu_->scan_present(part, PageTable::kLeafPages, found, &scanned_to);
+      for (std::size_t i = 0; i <= runs; ++i) {
+        PageIndex gap = i == 0 ? part.begin : found[i - 1].end;
+        forget_absent({gap, i == runs ? std::max(gap, scanned_to) : found[i].begin});
+        if (i == runs) break;
+        for (PageIndex page = found[i].begin; page < found[i].end; page = page + 1) {
+          PageWord word = table_.peek(page);
+          stay = stay || (word.is_zapped() && word.payer() != 0);
+        }
+      }
+      part.begin = std::max(part.begin + 1, scanned_to);
+      if (part.end < part.begin) part.begin = part.end;
+    }
+  }
+  if (stay) recheck_.wanted.store(true, sync::kRelaxed);
+  recheck_.pause_ns = stay ? std::clamp(recheck_.pause_ns * 2, kFirstPauseNs, kLongestPauseNs) : 0;
+  recheck_.next_ns = now + recheck_.pause_ns;
 }
 
 // What the word says does not hold any more.

@@ -228,6 +228,7 @@ bool Space::trim_pool(bool all) {
 
 void Space::give_back_rest() {
   constexpr std::size_t kTurns = 50;  // a copy that is kept lives for 5 to 10 seconds
+  recheck_dropped();
   zswap_.age_kept(kTurns);
   while (!copies_allowed() && zswap_.drop_kept()) {
   }

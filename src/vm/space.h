@@ -317,6 +317,7 @@ class Space {
   void forget_word(PageWord word) REQUIRES(layout_);
   void forget_payer(PageWord word) REQUIRES(layout_);
   void forget_absent(PageRange range) REQUIRES(layout_);
+  void recheck_dropped() EXCLUDES(layout_);
   void charge_present(PageRange range) REQUIRES(layout_);
   void count_load(PageIndex page, swap::State from, bool faulted) REQUIRES(layout_);
   bool may_write_back(memgroup::AccountId account) const;
@@ -392,9 +393,8 @@ class Space {
   sync::Atomic<bool> paused_{false};
   Turns turns_;
   Hopeless hopeless_;
-  sync::Atomic<bool> warned_{false};
-  sync::Atomic<bool> damage_reported_{false};
-  sync::Atomic<bool> write_failure_reported_{false};
+  sync::Atomic<bool> warned_{false}, damage_reported_{false}, write_failure_reported_{false};
+  Recheck recheck_;
 };
 
 }  // namespace coldpress::vm

@@ -53,6 +53,12 @@ struct FillHint {
   std::uint32_t window = 1;
 };
 
+// groups.cc: pages were charged that MADV_DONTNEED may still have to drop.
+struct Recheck {
+  sync::Atomic<bool> wanted{false};
+  std::int64_t next_ns = 0, pause_ns = 0;  // the background's own
+};
+
 // reclaim.cc: that it has given up, until then, and at what usage.
 struct Hopeless {
   sync::Atomic<std::int64_t> until_ns{0}, pause_ns{0}, usage{0};
