@@ -82,30 +82,6 @@ class GroupWorld {
   World world_;
 };
 
-// MADV_DONTNEED drops its pages after its message: those that the hand meets in between are not charged for
-// ever.
-TEST(Groups, WhatIsDroppedLateDoesNotCount) {
-  World world({.seed = 5, .limit_pages = 50000, .counted = true});
-  world.map_range(kFirst, true);
-  for (PageIndex page = kFirst.begin; page < kFirst.end; page = page + 1)
-    ASSERT_TRUE(world.write_page(page, make_content(ContentKind::kIncompressible, page.value)));
-  auto resident = [&] { return world.group().usage(); };
-  std::int64_t before = resident();
-  os::ChangeId change = world.sim().begin_remove(kFirst);
-  while (world.space().pages().get(kFirst.begin).payer() != 0) {
-    world.sim().advance(change);
-    world.take_one_message();
-  }
-  while (capture_next(world.space()) > 0) {
-  }
-  EXPECT_EQ(resident(), before) << "they are there still";
-  while (!world.sim().advance(change)) {
-  }
-  EXPECT_EQ(resident(), before) << "and nobody tells";
-  world.space().give_back_rest();
-  EXPECT_EQ(resident(), before - static_cast<std::int64_t>(kPages));
-}
-
 TEST(SpaceGroups, WhatIsReadFirstIsPaidForToo) {
   GroupWorld w;
   AccountId id = w.open({});

@@ -242,5 +242,30 @@ TEST(Capture, RunsAreNotBrokenByWhatIsDueNextTurn) {
   world.close();
 }
 
+// MADV_DONTNEED drops its pages after its message: those that the hand meets in between are not charged for
+// ever.
+TEST(Usage, WhatIsDroppedLateDoesNotCount) {
+  World world({.seed = 5, .limit_pages = 50000, .counted = true});
+  constexpr PageRange range{World::kBase, World::kBase + 200};
+  world.map_range(range, true);
+  for (PageIndex page = range.begin; page < range.end; page = page + 1)
+    ASSERT_TRUE(world.write_page(page, make_content(ContentKind::kIncompressible, page.value)));
+  auto resident = [&] { return world.group().usage(); };
+  std::int64_t before = resident();
+  os::ChangeId change = world.sim().begin_remove(range);
+  while (world.space().pages().get(range.begin).payer() != 0) {
+    world.sim().advance(change);
+    world.take_one_message();
+  }
+  while (capture_next(world.space()) > 0) {
+  }
+  EXPECT_EQ(resident(), before) << "they are there still";
+  while (!world.sim().advance(change)) {
+  }
+  EXPECT_EQ(resident(), before) << "and nobody tells";
+  world.space().give_back_rest();
+  EXPECT_EQ(resident(), before - static_cast<std::int64_t>(range.pages()));
+}
+
 }  // namespace
 }  // namespace coldpress::testing
