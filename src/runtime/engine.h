@@ -183,7 +183,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   void serve(vm::Worker& worker);
   void fork_duty(vm::Worker& worker);
   void serve_child(int child, int socket, bool calm, vm::Worker& worker) NO_THREAD_SAFETY_ANALYSIS;
-  void serve_early(int child, vm::Worker& worker);
+  void serve_early(int child, vm::Worker& worker) NO_THREAD_SAFETY_ANALYSIS;
   bool wait_early(PageIndex page);
   static char hear(int socket, int* fd);
   void wait_until_filled(bool ended);
