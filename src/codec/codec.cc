@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/check.h"
 #include "base/units.h"
 
 namespace coldpress::codec {
@@ -57,9 +58,9 @@ bool Codec::init(Choice choice, std::byte* workspace, std::size_t bytes) {
   choice_ = choice;
   lz4_state_ = workspace;
   workspace += round_up(static_cast<std::size_t>(LZ4_sizeofState()));
-  zstd_decompressor_ = ZSTD_initStaticDCtx(workspace, round_up(ZSTD_estimateDCtxSize()));
+  zstd_decompressor_ = nullptr;
+  for_zstd_decompressor_ = workspace;
   workspace += round_up(ZSTD_estimateDCtxSize());
-  if (zstd_decompressor_ == nullptr) return false;
   if (choice.kind == Kind::kZstd) {
     zstd_compressor_ = ZSTD_initStaticCCtx(workspace, zstd_compressor_bytes(choice.level));
     if (zstd_compressor_ == nullptr) return false;
@@ -91,6 +92,10 @@ bool Codec::decompress(Kind kind, const std::byte* data, std::size_t bytes, std:
                                static_cast<int>(kPageBytes)) == static_cast<int>(kPageBytes);
   }
   if (kind != Kind::kZstd) return false;
+  if (zstd_decompressor_ == nullptr) {
+    zstd_decompressor_ = ZSTD_initStaticDCtx(for_zstd_decompressor_, round_up(ZSTD_estimateDCtxSize()));
+    COLDPRESS_CHECK(zstd_decompressor_ != nullptr);  // there is as much room as it said it needs
+  }
   return ZSTD_decompressDCtx(static_cast<ZSTD_DCtx*>(zstd_decompressor_), page, kPageBytes, data, bytes) ==
          kPageBytes;
 }

@@ -44,7 +44,9 @@ class Codec {
   Choice choice_;
   void* lz4_state_ = nullptr;
   void* zstd_compressor_ = nullptr;
+  // Made when it is first needed: many a context never sees what zstd has compressed.
   void* zstd_decompressor_ = nullptr;
+  std::byte* for_zstd_decompressor_ = nullptr;
 };
 
 }  // namespace coldpress::codec

@@ -103,9 +103,9 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   void check_accounts();
   // Limits have changed: the monitor looks at once.
   void look_now() { pressure_.signal(); }
-  // Brings gauges up to date for a reader inside the process.
-  void refresh_gauges();  // by the monitor
-  // By a thread of the program.
+  // Brings gauges up to date: for the monitor, which is inside an operation.
+  void refresh_gauges();
+  // The same, for a thread of the program.
   void refresh_gauges_now();
   // After fork(2), in the parent: returns when the child needs nothing of this engine any more.
   void wait_until_followed() { sync::MutexLock followed(space_.layout_mutex()); }

@@ -56,11 +56,7 @@ Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all
     if (hand < region.begin) hand = region.begin;
     PageRange found[16];
     PageIndex scanned_to;
-    std::size_t runs = mmu_->scan_present({hand, region.end}, 256, found, &scanned_to);
-    for (std::size_t i = 0; counted_ && i <= runs; ++i) {
-      forget_absent({i == 0 ? hand : found[i - 1].end, i == runs ? scanned_to : found[i].begin});
-      if (i < runs) charge_present(found[i]);
-    }
+    std::size_t runs = scan({hand, region.end}, found, &scanned_to);
     changed = false;
     for (std::size_t i = 0; i < runs && !stop && !changed && filled < kGroupFrames; ++i) {
       PageIndex page = found[i].begin;

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::uint32_t kFutileTurns = 4, kMostIdleSteps = 8;
 constexpr std::int64_t kMaxPauseNs = 10'000'000;
+constexpr std::uint64_t kScanPages = 256;  // at once
 
 }  // namespace
 
@@ -100,6 +101,20 @@ void Space::charge_present(PageRange range) {
   }
 }
 
+// Where memory is, of `range`, from its begin to *scanned_to; and what is charged is put right there.
+std::size_t Space::scan(PageRange range, std::span<PageRange> found, PageIndex* scanned_to) {
+  std::size_t runs = mmu_->scan_present(range, kScanPages, found, scanned_to);
+  if (!counted_) return runs;
+  PageIndex gap = range.begin;
+  for (PageRange run : found.first(runs)) {
+    forget_absent({gap, run.begin});
+    charge_present(run);
+    gap = run.end;
+  }
+  forget_absent({gap, std::max(gap, *scanned_to)});
+  return runs;
+}
+
 // MADV_DONTNEED is announced first and drops its pages then. Those that a scan finds in between are charged,
 // and nobody tells when they go; nor does the hand come by where memory is not short. By the background, now
 // and then, more seldom where it changes nothing: pages that came back after MADV_FREE look the same, and
@@ -110,6 +125,13 @@ void Space::recheck_dropped() {
   if (!counted_ || !recheck_.wanted.load(sync::kRelaxed) || now < recheck_.next_ns) return;
   recheck_.wanted.store(false, sync::kRelaxed);
   bool stay = false;
+  auto came_back = [this](PageRange run) {
+    for (PageIndex page = run.begin; page < run.end; page = page + 1) {
+      PageWord word = table_.peek(page);
+      if (word.is_zapped() && word.payer() != 0) return true;
+    }
+    return false;
+  };
   for (PageIndex at{0};;) {
     sync::MutexLock lock(layout_);
     at = table_.next_leaf(at, kEndOfPages);
@@ -120,18 +142,9 @@ void Space::recheck_dropped() {
     while (!part.empty()) {
       PageRange found[16];
       PageIndex scanned_to;
-      std::size_t runs = mmu_->scan_present(part, PageTable::kLeafPages, found, &scanned_to);
-      for (std::size_t i = 0; i <= runs; ++i) {
-        PageIndex gap = i == 0 ? part.begin : found[i - 1].end;
-        forget_absent({gap, i == runs ? std::max(gap, scanned_to) : found[i].begin});
-        if (i == runs) break;
-        for (PageIndex page = found[i].begin; page < found[i].end; page = page + 1) {
-          PageWord word = table_.peek(page);
-          stay = stay || (word.is_zapped() && word.payer() != 0);
-        }
-      }
-      part.begin = std::max(part.begin + 1, scanned_to);
-      if (part.end < part.begin) part.begin = part.end;
+      std::size_t runs = scan(part, found, &scanned_to);
+      for (std::size_t i = 0; i < runs; ++i) stay = stay || came_back(found[i]);
+      part.begin = std::min(std::max(part.begin + 1, scanned_to), part.end);
     }
   }
   if (stay) recheck_.wanted.store(true, sync::kRelaxed);

@@ -1,5 +1,7 @@
 #include "vm/page_table.h"
 
+#include <algorithm>
+
 #include "sync/explore.h"
 
 namespace coldpress::vm {
@@ -7,6 +9,8 @@ namespace coldpress::vm {
 bool PageTable::init(MemorySource& source, std::size_t max_leaves) {
   constexpr std::size_t kRootEntries = std::size_t{1} << kRootBits;
   middle_end_ = leaf_end_ = 0;
+  begin_.store(~std::uint64_t{0}, sync::kRelaxed);
+  end_.store(0, sync::kRelaxed);
   if (!root_.init(source, kRootEntries) || !root_.grow_to(kRootEntries)) return false;
   sync::name_each(root_.data(), kRootEntries, "root link");
   return middles_.init(source, kRootEntries) && leaves_.init(source, max_leaves);
@@ -24,6 +28,9 @@ PageTable::Word* PageTable::ensure(PageIndex page) {
     sync::name_object(leaf_link, "leaf link");
     sync::name_each(leaves_[leaf_end_].words, kLeafPages, "page", page.value / kLeafPages * kLeafPages);
     leaf_link.store(++leaf_end_, sync::kRelease);  // N
+    std::uint64_t begin = page.value / kLeafPages * kLeafPages, end = begin + kLeafPages;
+    begin_.store(std::min(begin_.load(sync::kRelaxed), begin), sync::kRelaxed);
+    end_.store(std::max(end_.load(sync::kRelaxed), end), sync::kRelaxed);
   }
   return &leaves_[leaf_link.load(sync::kRelaxed) - 1].words[page.value % kLeafPages];
 }
@@ -39,8 +46,9 @@ PageIndex PageTable::next_out(PageIndex page, std::uint32_t most) const {
 
 // Relaxed: it only tells that a leaf is there; who goes on to its words acquires it by find().
 PageIndex PageTable::next_leaf(PageIndex page, PageIndex end) const {
-  PageIndex at{page.value / kLeafPages * kLeafPages};
-  while (at < end) {
+  PageIndex at{std::max(page.value / kLeafPages * kLeafPages, begin_.load(sync::kRelaxed))};
+  PageIndex last{std::min(end.value, end_.load(sync::kRelaxed))};
+  while (at < last) {
     std::uint32_t middle = root_[root_index(at)].load(sync::kRelaxed);
     if (middle == 0) {
       at.value = (root_index(at) + 1) << (kLeafBits + kMiddleBits);

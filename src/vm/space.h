@@ -8,8 +8,8 @@
 // The layout mutex serialises everything that changes what the program's page table and the page words say
 // about each other: capture, install, fill, and taking layout messages with their processing. Each such
 // section is about a microsecond; compression and decompression happen outside (a clone of a page whose slot
-// can count no more is the exception). Together with the Mmu's
-// promise (no move succeeds while an untaken layout message exists) this makes every decision exact:
+// can count no more is the exception). Together with the Mmu's promise (no move succeeds while an untaken
+// layout message exists) this makes every decision exact:
 //  1. A page word that is an entry is published, with its slot locked, before the page is captured, and is
 //     taken back if the capture fails; so a fault that follows the capture finds it.
 //  2. A load prepares the bytes without the layout mutex (load.cc), then takes it, then the slot again, and
@@ -23,7 +23,7 @@
 // engine thread (handle_fault also in a signal handler), each thread with its own Worker.
 #pragma once
 
-#include <algorithm>
+#include <span>
 
 #include "base/log.h"
 #include "memgroup/group.h"
@@ -316,9 +316,10 @@ class Space {
   void store_resident(PageIndex page, PageWord hints) REQUIRES(layout_);
   void forget_word(PageWord word) REQUIRES(layout_);
   void forget_payer(PageWord word) REQUIRES(layout_);
+  std::size_t scan(PageRange range, std::span<PageRange> found, PageIndex* scanned_to) REQUIRES(layout_);
   void forget_absent(PageRange range) REQUIRES(layout_);
-  void recheck_dropped() EXCLUDES(layout_);
   void charge_present(PageRange range) REQUIRES(layout_);
+  void recheck_dropped() EXCLUDES(layout_);
   void count_load(PageIndex page, swap::State from, bool faulted) REQUIRES(layout_);
   bool may_write_back(memgroup::AccountId account) const;
   bool store_refused(memgroup::AccountId account) const;
@@ -350,8 +351,7 @@ class Space {
   swap::FramePool frames_;
   zswap::Zswap zswap_;
   swap::DeviceStore devices_;
-  sync::Atomic<std::uint32_t> max_pool_percent_{0};
-  sync::Atomic<std::uint32_t> accept_threshold_percent_{0};
+  sync::Atomic<std::uint32_t> max_pool_percent_{0}, accept_threshold_percent_{0};
   sync::Atomic<bool> pool_full_{false};
   sync::Atomic<std::int64_t> zswap_max_bytes_{kNoZswapMax};
   sync::Atomic<std::uint64_t> swap_max_pages_{memgroup::kNoLimit};

@@ -105,7 +105,7 @@ OWN = [
      ["close_against_operations", "copy_against_operations", "forced_operation_against_close"]),
     ("a run of pages that comes at once", ["run_against_reuse", "run_against_swapoff"]),
     ("a mark in the page table against mremap, a clone, a device that hangs, and damage",
-     ["load_against_move", "load_against_clone", "zap_while_the_device_hangs", "run_meets_damage"]),
+     ["load_against_move", "load_against_clone", "zap_while_the_device_hangs", "zap_and_read_while_the_device_hangs", "run_meets_damage"]),
     ("kept copies of pages that come in runs, against writes, reclaim and their end",
      ["copies_against_reclaim"]),
     ("swapoff twice", ["swapoff_twice"]),

@@ -32,9 +32,9 @@ bool make_socket_pair(int (&fds)[2]);
 bool make_pipe(int (&fds)[2]);
 // Sends one byte and, unless negative, a descriptor. false: the peer is gone.
 bool send_byte(int socket, char byte, int fd = -1);
+inline constexpr char kEnded = 1;
 // Waits for one byte, at most timeout_ns. 0: time is up; kEnded: the peer is gone. *fd gets a descriptor, or
 // -1.
-inline constexpr char kEnded = 1;
 char receive_byte(int socket, std::int64_t timeout_ns, int* fd = nullptr);
 // Waits until one of the two can be read. 0: time is up; else bit 0 and bit 1.
 int wait_either(int first, int second, std::int64_t timeout_ns);

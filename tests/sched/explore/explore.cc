@@ -291,6 +291,12 @@ Report explore(const Scenario& scenario, const Search& search) {
   return report;
 }
 
+std::vector<std::string> never_reached(const Scenario& scenario, const std::vector<std::string>& reached) {
+  std::vector<std::string> missing(scenario.marks.begin(), scenario.marks.end());
+  std::erase_if(missing, [&](const std::string& mark) { return std::ranges::count(reached, mark) > 0; });
+  return missing;
+}
+
 std::string failure_text(const std::string& program, const Scenario& scenario, const Search& search,
                          const std::string& mutant, const Report& report) {
   std::string how;

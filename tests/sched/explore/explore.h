@@ -75,6 +75,9 @@ struct Report {
 
 Report explore(const Scenario& scenario, const Search& search);
 
+// Of the marks that the scenario must come by, those that are not among `reached`.
+std::vector<std::string> never_reached(const Scenario& scenario, const std::vector<std::string>& reached);
+
 // What a failure is told by: the scenario, how it was found, what it is, its trace, its replay text, and one
 // command that has it again. `program` understands --scenario, --replay and --mutant; `mutant` may be empty.
 std::string failure_text(const std::string& program, const Scenario& scenario, const Search& search,

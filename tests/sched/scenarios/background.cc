@@ -278,7 +278,6 @@ std::vector<Scenario> background_scenarios() {
       {.name = "group_reclaim_against_faults", .body = group_reclaim_against_faults},
       {.name = "group_moves_and_ends",
        .body = group_moves_and_ends,
-       .bound = 1,
        .surprised_bound = 0,
        .mutants = {{Mutant::kLosePayer, "lose_payer"}}},
       {.name = "orders_of_the_pool", .body = orders_of_the_pool, .surprised_bound = 0},

@@ -114,9 +114,8 @@ bool holds(const Scenario& scenario, bool sparse) {
     marks.insert(marks.end(), more.marks.begin(), more.marks.end());
   }
   note(scenario, nullptr, report, scenario.bound, surprised);
-  for (const char* mark : scenario.marks) {
-    if (!good || !whole || std::find(marks.begin(), marks.end(), mark) != marks.end()) continue;
-    std::printf("FAILED %s: no execution came by \"%s\"\n", scenario.name, mark);
+  for (const std::string& mark : good&& whole ? never_reached(scenario, marks) : std::vector<std::string>()) {
+    std::printf("FAILED %s: no execution came by \"%s\"\n", scenario.name, mark.c_str());
     good = false;
   }
   std::fflush(stdout);
@@ -245,6 +244,7 @@ int explore_one(int argc, char** argv) {
               static_cast<unsigned long long>(report.executions),
               static_cast<unsigned long long>(report.steps), report.longest,
               report.complete ? ", complete" : "");
+  for (const std::string& mark : report.marks) std::printf("  came by \"%s\"\n", mark.c_str());
   return 0;
 }
 

@@ -195,6 +195,26 @@ TEST(Finds, ALostUpdateByEveryStrategy) {
   EXPECT_FALSE(none.failed) << "one priority for each task and no change is no preemption";
 }
 
+// Only where the one task is interrupted between its two stores does the other come by.
+void rare_way(Run& run) {
+  sync::Atomic<int> word{0};
+  run.task("writer", [&] {
+    word.store(1);
+    word.store(0);
+  });
+  run.task("reader", [&] {
+    if (word.load() == 1) sync::mark("in between");
+  });
+  run.go();
+}
+
+TEST(Finds, AMarkThatNoExecutionCameBy) {
+  Scenario scenario{.name = "rare_way", .body = rare_way, .marks = {"in between", "nowhere"}};
+  using Marks = std::vector<std::string>;
+  EXPECT_EQ(never_reached(scenario, explore(scenario, {.bound = 0}).marks), (Marks{"in between", "nowhere"}));
+  EXPECT_EQ(never_reached(scenario, explore(scenario, {.bound = 1}).marks), Marks{"nowhere"});
+}
+
 // Which sleeper one wake-up reaches is a choice.
 void one_for_two(Run& run) {
   sync::Atomic<std::uint32_t> word{0};

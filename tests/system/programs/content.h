@@ -70,6 +70,9 @@ class Rng {
   std::uint64_t state_;
 };
 
+// A key of its own for each number, for pages that compress well.
+inline std::uint64_t compressible_key(std::uint64_t number) { return (mix(number) & ~31ULL) | 5; }
+
 inline std::uint64_t word_of(std::uint64_t key, unsigned index) {
   if (key == 0) return 0;
   unsigned kind = key & 31U;

@@ -13,11 +13,19 @@
 
 namespace coldtest {
 
+// What the calling thread does with it. `how`: as of pthread_sigmask().
+inline void for_alarm(int how) {
+  sigset_t alarm;
+  sigemptyset(&alarm);
+  sigaddset(&alarm, SIGALRM);
+  require(pthread_sigmask(how, &alarm, nullptr) == 0, "pthread_sigmask");
+}
+
 class Interrupts {
  public:
   // The pages from `base` on: those that only read, then as many that count.
   Interrupts(Byte* base, std::size_t pages) : base_(base), half_(pages / 2) {
-    for (std::size_t i = 0; i < half_; ++i) fill_page(page(i), key(i));
+    for (std::size_t i = 0; i < half_; ++i) fill_page(page(i), compressible_key(i));
     for (std::size_t i = half_; i < 2 * half_; ++i) *counter(i - half_) = 0;
     self = this;
     struct sigaction action {};
@@ -25,10 +33,7 @@ class Interrupts {
     action.sa_flags = SA_RESTART;
     require(sigaction(SIGALRM, &action, nullptr) == 0, "sigaction");
     // Threads that are made later let it in: it goes to those that are at work.
-    sigset_t alarm;
-    sigemptyset(&alarm);
-    sigaddset(&alarm, SIGALRM);
-    require(pthread_sigmask(SIG_BLOCK, &alarm, nullptr) == 0, "pthread_sigmask");
+    for_alarm(SIG_BLOCK);
     constexpr itimerval kOften{{0, 150}, {0, 150}};
     require(setitimer(ITIMER_REAL, &kOften, nullptr) == 0, "setitimer");
   }
@@ -40,7 +45,7 @@ class Interrupts {
   void touch(std::uint64_t number) {
     std::uint64_t random = mix(number);
     std::size_t i = random % half_;
-    check_page("page", page(i), key(i));
+    check_page("page", page(i), compressible_key(i));
     __atomic_fetch_add(counter((random >> 32) % half_), 1, __ATOMIC_RELAXED);
     touched_.fetch_add(1);
   }
@@ -50,7 +55,7 @@ class Interrupts {
     setitimer(ITIMER_REAL, &kNever, nullptr);
     std::uint64_t counted = 0;
     for (std::size_t i = 0; i < half_; ++i) {
-      check_page("page", page(i), key(i));
+      check_page("page", page(i), compressible_key(i));
       counted += *counter(i);
     }
     if (counted != touched_) die("MISMATCH: %zu of %zu were counted", counted, std::size_t{touched_});
@@ -64,7 +69,6 @@ class Interrupts {
 
   Byte* page(std::size_t i) { return base_ + i * kPageSize; }
   std::uint64_t* counter(std::size_t i) { return reinterpret_cast<std::uint64_t*>(page(half_ + i)); }
-  static std::uint64_t key(std::size_t i) { return (mix(i) & ~std::uint64_t{31}) | 5; }
 
   Byte* base_;
   std::size_t half_;
@@ -77,10 +81,7 @@ void touch_in_threads(Interrupts& interrupts, unsigned threads, std::uint64_t to
   std::vector<std::thread> all;
   for (std::uint64_t id = 0; id < threads; ++id) {
     all.emplace_back([&, id] {
-      sigset_t alarm;
-      sigemptyset(&alarm);
-      sigaddset(&alarm, SIGALRM);
-      pthread_sigmask(SIG_UNBLOCK, &alarm, nullptr);
+      for_alarm(SIG_UNBLOCK);
       for (std::uint64_t i = 0; i < touches; ++i) {
         interrupts.touch(id << 40 | i);
         if (i % 64 == 0) act(id, i / 64);

@@ -1,22 +1,15 @@
 // library_interrupted PATH: as interrupted, in a region, whose functions the threads call meanwhile.
-#include <coldpress/pager.h>
-
-#include <string_view>
-
 #include "interrupts.h"
+#include "pager_path.h"
 
 using namespace coldtest;
 
 int main(int argc, char** argv) {
-  if (argc != 2) die("usage: library_interrupted thread|signal");
-  coldpress::PagerOptions options{.limit_bytes = 24 * kMiB};
-  if (std::string_view(argv[1]) == "signal") options.fault_path = coldpress::FaultPath::kSignal;
-  auto opened = coldpress::Pager::open(options);
-  if (!opened) die("%s", opened.error.c_str());
+  auto pager = open_pager(argc, argv, 24 * kMiB);
   constexpr std::size_t kBytes = 64 * kMiB, kPart = kMiB;
-  auto region = opened.pager->map(kBytes);
-  auto group = opened.pager->group({.max_bytes = 8 * kMiB});
-  auto small = opened.pager->map(kMiB / 4, group);
+  auto region = pager->map(kBytes);
+  auto group = pager->group({.max_bytes = 8 * kMiB});
+  auto small = pager->map(kMiB / 4, group);
   std::memset(small.data(), 1, small.size());
   {
     Interrupts interrupts(static_cast<Byte*>(region.data()), kBytes / kPageSize);
@@ -33,21 +26,21 @@ int main(int argc, char** argv) {
         case 3:
           return region.deactivate(at, kPart);
         case 4:
-          (void)opened.pager->statistics();
+          (void)pager->statistics();
           return;
         case 5:
           (void)group.statistics();
           group.set_limits({.max_bytes = 8 * kMiB + turn % 3 * kMiB});
           return;
         case 6:
-          (void)opened.pager->group({});
+          (void)pager->group({});
           return;
         case 7:
           if (turn % 4 != 0) return;
           (void)small.clone();
           return;
         default:
-          (void)opened.pager->reclaim(kMiB / 4);
+          (void)pager->reclaim(kMiB / 4);
       }
     });
     interrupts.check();

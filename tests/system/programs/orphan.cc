@@ -12,23 +12,17 @@
 
 using namespace coldtest;
 
-namespace {
-
-std::uint64_t key(std::size_t i) { return (mix(i) & ~std::uint64_t{31}) | 5; }
-
-}  // namespace
-
 int main(int argc, char** argv) {
   if (argc != 3) die("usage: orphan MIB exit|kill");
   bool killed = std::string_view(argv[2]) == "kill";
   std::size_t pages = std::strtoull(argv[1], nullptr, 10) * kMiB / kPageSize;
   Byte* base = map_pages(pages);
-  for (std::size_t i = 0; i < pages; ++i) fill_page(base + i * kPageSize, key(i));
+  for (std::size_t i = 0; i < pages; ++i) fill_page(base + i * kPageSize, compressible_key(i));
   for (std::uint64_t id = 0; id < 3; ++id) {
     std::thread([=] {
       for (Rng random(id);;) {
         std::size_t i = random.below(pages);
-        check_page("parent", base + i * kPageSize, key(i));
+        check_page("parent", base + i * kPageSize, compressible_key(i));
       }
     }).detach();
   }
@@ -43,6 +37,6 @@ int main(int argc, char** argv) {
   require(child >= 0, "fork");
   if (child > 0 && killed) pause();
   if (child > 0) _exit(0);
-  for (std::size_t i = 0; i < pages; ++i) check_page("orphan", base + i * kPageSize, key(i));
+  for (std::size_t i = 0; i < pages; ++i) check_page("orphan", base + i * kPageSize, compressible_key(i));
   std::puts("whole");
 }
