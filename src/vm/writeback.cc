@@ -154,10 +154,9 @@ bool Space::pack(memgroup::AccountId scope) {
       continue;
     }
     bool fits = true;
+    // That the slot still has its generation says as much; but wrong bytes are the worst that could be.
     bool owner = slot.payload == victim.entry || sync::is_mutant(sync::Mutant::kNoIdentityCheck);
-    if (slot.state != State::kZswap || !owner) {
-      sync::mark("writeback: the victim's bytes have another owner");
-    } else if (touched || zswap_.begin_writing(victim.entry)) {
+    if (slot.state == State::kZswap && owner && (touched || zswap_.begin_writing(victim.entry))) {
       swap::Move move{victim.owner, State::kZswap, victim.entry, 0};
       fits = zswap_.with_content(victim.entry, [&](const swap::Content& content) NO_THREAD_SAFETY_ANALYSIS {
         return devices_.add(move, content);
@@ -223,7 +222,6 @@ void Space::settle(const swap::Move& move, bool written) {
       }
       return;
     }
-    if (!unchanged) sync::mark("writeback: the owner has changed during the write");
     if (unchanged && move.from == State::kZswap) zswap_.end_writing(move.payload);
     if (!sync::is_mutant(sync::Mutant::kForgetUnlock)) slots_.unlock(move.owner);
   } else {

@@ -138,6 +138,24 @@ void group_reclaim_against_faults(Run& run) {
   m.check();
 }
 
+// A group is full: a fault in its range makes room there before it brings the page.
+void faults_in_a_full_group(Run& run) {
+  Machine m(run, {.counted = true});
+  PageRange pages = m.map(3), one{pages.begin, pages.begin + 2}, other{one.end, pages.end};
+  memgroup::AccountId small = m.group_with(one, {.max = 1});
+  m.out(one.begin, 1);
+  m.out(one.begin + 1, 2);
+  m.write(other.begin, 3);
+  for (std::uint64_t i = 0; i < 2; ++i) {
+    run.task(i == 0 ? "first" : "second", [&m, one, i] { MUST(m.read(one.begin + i) == i + 1); });
+  }
+  run.go();
+  MUST(m.stats().pgsteal.load() == m.group().accounts()[small].pgsteal.load());
+  m.group().accounts().set_limits(small, {});
+  for (std::uint64_t i = 0; i < 3; ++i) MUST(m.read(pages.begin + i) == i + 1);
+  m.check();
+}
+
 // A group's range moves while its page goes out, and the group ends.
 void group_moves_and_ends(Run& run) {
   Machine m(run, {.takes_messages = true, .counted = true});
@@ -274,17 +292,34 @@ std::vector<Scenario> background_scenarios() {
        .mutants = {{Mutant::kStaleScan, "stale_scan"}}},
       {.name = "faults_against_sleep",
        .body = faults_against_sleep,
+       .bound = 3,
        .mutants = {{Mutant::kTickFirst, "tick_first"}, {Mutant::kClaimQuietly, "claim_quietly"}}},
-      {.name = "group_reclaim_against_faults", .body = group_reclaim_against_faults},
+      {.name = "group_reclaim_against_faults", .body = group_reclaim_against_faults, .bound = 3},
+      {.name = "faults_in_a_full_group",
+       .body = faults_in_a_full_group,
+       .marks = {"fault: makes room in its group first"}},
       {.name = "group_moves_and_ends",
        .body = group_moves_and_ends,
        .surprised_bound = 0,
+       .marks = {"capture: the layout has changed between two runs"},
        .mutants = {{Mutant::kLosePayer, "lose_payer"}}},
-      {.name = "orders_of_the_pool", .body = orders_of_the_pool, .surprised_bound = 0},
-      {.name = "orders_of_devices", .body = orders_of_devices, .surprised_bound = 0},
-      {.name = "orders_of_limits", .body = orders_of_limits, .surprised_bound = 0},
-      {.name = "orders_during_swapoff", .body = orders_during_swapoff, .surprised_bound = 0},
-      {.name = "end_with_writes_under_way", .body = end_with_writes_under_way},
+      {.name = "orders_of_the_pool", .body = orders_of_the_pool, .bound = 3, .surprised_bound = 0},
+      {.name = "orders_of_devices",
+       .body = orders_of_devices,
+       .surprised_bound = 0,
+       .marks = {"writeback: the victim is in use, or gone"}},
+      {.name = "orders_of_limits",
+       .body = orders_of_limits,
+       .surprised_bound = 0,
+       .marks = {"fault: makes room first"}},
+      {.name = "orders_during_swapoff",
+       .body = orders_during_swapoff,
+       .surprised_bound = 0,
+       .marks = {"writeback: the victim is in use, or gone", "fault: starts over"}},
+      {.name = "end_with_writes_under_way",
+       .body = end_with_writes_under_way,
+       .bound = 3,
+       .marks = {"writeback: the victim is in use, or gone"}},
   };
 }
 

@@ -53,8 +53,11 @@ std::vector<Scenario> clone_scenarios() {
       {.name = "clone_against_fault",
        .body = clone_against_fault,
        .surprised_bound = 0,
+       .marks = {"fault: starts over"},
        .mutants = {{sync::Mutant::kMoveShared, "move_shared"}}},
-      {.name = "sharers_against_writeback", .body = sharers_against_writeback},
+      {.name = "sharers_against_writeback",
+       .body = sharers_against_writeback,
+       .marks = {"fault: starts over", "writeback: the page has gone during the write"}},
   };
 }
 

@@ -148,17 +148,28 @@ void failing_clone(Run& run) {
 
 std::vector<Scenario> failure_scenarios() {
   return {
-      {.name = "failing_moves", .body = failing_moves, .surprised_bound = 0},
-      {.name = "failing_kernel", .body = failing_kernel, .surprised_bound = 0},
-      {.name = "failing_child", .body = failing_child},
-      {.name = "failing_device", .body = failing_device},
-      {.name = "lying_device", .body = lying_device},
+      {.name = "failing_moves",
+       .body = failing_moves,
+       .surprised_bound = 0,
+       .marks = {"fault: the page could not be mapped", "cleaning: segments are packed again"}},
+      {.name = "failing_kernel",
+       .body = failing_kernel,
+       .surprised_bound = 0,
+       .marks = {"fault: the page could not be mapped", "cleaning: segments are packed again"}},
+      {.name = "failing_child", .body = failing_child, .marks = {"fault: the page could not be mapped"}},
+      {.name = "failing_device",
+       .body = failing_device,
+       .marks = {"cleaning: segments are packed again", "writeback: the page has gone during the write"}},
+      {.name = "lying_device",
+       .body = lying_device,
+       .marks = {"cleaning: segments are packed again", "writeback: the page has gone during the write"}},
       {.name = "failing_memory",
        .body = failing_memory,
+       .marks = {"cleaning: segments are packed again", "writeback: the page has gone during the write"},
        .mutants = {{sync::Mutant::kKeepObject, "keep_object"}}},
       {.name = "two_devices", .body = two_devices},
       {.name = "failing_swapoff", .body = failing_swapoff},
-      {.name = "failing_clone", .body = failing_clone},
+      {.name = "failing_clone", .body = failing_clone, .marks = {"fault: the page could not be mapped"}},
   };
 }
 

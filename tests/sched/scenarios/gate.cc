@@ -114,6 +114,7 @@ std::vector<Scenario> gate_scenarios() {
                    {sync::Mutant::kBackQuietly, "back_quietly"}}},
       {.name = "close_against_operations",
        .body = close_against_operations,
+       .bound = 3,
        .mutants = {{sync::Mutant::kLookBefore, "look_before"}, {sync::Mutant::kEndQuietly, "end_quietly"}}},
       {.name = "copy_against_operations",
        .body = copy_against_operations,

@@ -166,6 +166,29 @@ void tidying_against_load(Run& run) {
   m.check();
 }
 
+// What is packed again is damaged where it was, and found so by a load, before the copy has arrived: the copy
+// does not bring back a page that the program was told is lost.
+void tidying_against_damage(Run& run) {
+  Machine m(run, {.devices = 1});
+  PageRange pages = m.map(2);
+  PageIndex a = pages.begin, b = a + 1;
+  m.out(a, 1, Machine::Tier::kDevice);
+  m.out(b, 2, Machine::Tier::kDevice);
+  run.task("monitor", [&] {
+    m.space().tidy_devices(m.worker());
+    m.device(0).scribble(0, os::kBlockBytes);
+    m.settle_writes();
+  });
+  std::uint64_t found = 0;
+  run.task("program", [&] { found = m.read(a); });
+  run.go();
+  m.finish_writes();
+  MUST(found == 1 || found == Machine::kLost);
+  MUST(m.read(a) == found);
+  MUST(m.read(b) == 2);
+  m.check();
+}
+
 // Somebody unmaps what another thread faults on.
 void unmap_against_load(Run& run) {
   Machine m(run, {.takes_messages = true});
@@ -187,21 +210,37 @@ std::vector<Scenario> layout_scenarios() {
       {.name = "fork_against_capture",
        .body = fork_against_capture,
        .surprised_bound = 0,
+       .marks = {"capture: the layout has changed between two runs"},
        .mutants = {{sync::Mutant::kChildMissesFrame, "child_misses_frame"}}},
-      {.name = "zap_against_capture", .body = zap_against_capture, .surprised_bound = 0},
-      {.name = "adoption_against_unmap", .body = adoption_against_unmap, .surprised_bound = 0},
+      {.name = "zap_against_capture",
+       .body = zap_against_capture,
+       .surprised_bound = 0,
+       .marks = {"capture: the layout has changed between two runs"}},
+      {.name = "adoption_against_unmap",
+       .body = adoption_against_unmap,
+       .surprised_bound = 0,
+       .marks = {"capture: the layout has changed between two runs"}},
       {.name = "adoption_of_what_goes",
        .body = adoption_of_what_goes,
        .surprised_bound = 0,
+       .marks = {"capture: the layout has changed between two runs"},
        .mutants = {{sync::Mutant::kAdoptBlind, "adopt_blind"}}},
-      {.name = "move_against_capture", .body = move_against_capture, .surprised_bound = 0},
-      {.name = "limit_against_store", .body = limit_against_store},
-      {.name = "swapoff_twice", .body = swapoff_twice},
+      {.name = "move_against_capture",
+       .body = move_against_capture,
+       .surprised_bound = 0,
+       .marks = {"capture: the layout has changed between two runs"}},
+      {.name = "limit_against_store", .body = limit_against_store, .marks = {"fault: makes room first"}},
+      {.name = "swapoff_twice", .body = swapoff_twice, .bound = 3, .marks = {"fault: starts over"}},
       {.name = "tidying_against_load",
        .body = tidying_against_load,
        .marks = {"cleaning: segments are packed again"},
        .mutants = {{sync::Mutant::kNoPin, "no_pin"}}},
-      {.name = "unmap_against_load", .body = unmap_against_load},
+      {.name = "tidying_against_damage",
+       .body = tidying_against_damage,
+       .marks = {"cleaning: segments are packed again", "writeback: the page has gone during the write"}},
+      {.name = "unmap_against_load",
+       .body = unmap_against_load,
+       .marks = {"fault: the page could not be mapped"}},
   };
 }
 

@@ -178,6 +178,7 @@ std::vector<Scenario> load_scenarios() {
        .mutants = {{Mutant::kTrustCopy, "trust_copy"}, {Mutant::kLeakCopy, "leak_copy"}}},
       {.name = "load_and_store_again",
        .body = load_and_store_again,
+       .bound = 3,
        .mutants = {{Mutant::kCleanDrop, "clean_drop"},
                    {Mutant::kKeepCopy, "keep_copy"},
                    {Mutant::kCompressUnlocked, "compress_unlocked"}}},

@@ -143,6 +143,7 @@ std::vector<Scenario> writeback_scenarios() {
   return {
       {.name = "writeback_against_reuse",
        .body = writeback_against_reuse,
+       .bound = 3,
        .marks = {"writeback: the page has gone during the write", "writeback: the victim is in use, or gone"},
        .mutants = {{Mutant::kIsolateVictim, "isolate_victim"},
                    {Mutant::kTouchBeforeLock, "touch_before_lock"},
@@ -155,6 +156,7 @@ std::vector<Scenario> writeback_scenarios() {
        .mutants = {{Mutant::kNoIdentityCheck, "no_identity_check"}}},
       {.name = "writeback_against_swapoff",
        .body = writeback_against_swapoff,
+       .marks = {"fault: starts over", "writeback: the page has gone during the write"},
        .mutants = {{Mutant::kNoWaitForWrites, "no_wait_for_writes"},
                    {Mutant::kFreezeNothing, "freeze_nothing"},
                    {Mutant::kNoWriterBarrier, "no_writer_barrier"},
@@ -162,10 +164,15 @@ std::vector<Scenario> writeback_scenarios() {
                    {Mutant::kNoPin, "no_pin"}}},
       {.name = "failing_writes",
        .body = failing_writes,
+       .marks = {"fault: starts over", "writeback: the page has gone during the write"},
        .mutants = {{Mutant::kForgetUnlock, "forget_unlock"}, {Mutant::kTrustWrite, "trust_write"}}},
-      {.name = "two_writers", .body = two_writers},
+      {.name = "two_writers",
+       .body = two_writers,
+       .marks = {"fault: starts over", "writeback: the page has gone during the write"}},
       {.name = "writeback_against_end_of_group",
        .body = writeback_against_end_of_group,
+       .bound = 3,
+       .marks = {"writeback: the page has gone during the write", "writeback: the victim is in use, or gone"},
        .mutants = {{Mutant::kEmptyGroupEnds, "empty_group_ends"}, {Mutant::kForgetCharge, "forget_charge"}}},
   };
 }

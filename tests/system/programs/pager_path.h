@@ -1,4 +1,5 @@
-// The pager of a test program whose only argument is the fault path.
+// The pager of a test program whose only argument is the fault path: a function for main(), before anything
+// else.
 #pragma once
 
 #include <coldpress/pager.h>
