@@ -22,6 +22,7 @@ struct Pager::Implementation {
   explicit Implementation(runtime::Engine* made) : engine(made), forks_wait(std::in_place, *made) {}
   ~Implementation() {
     forks_wait.reset();
+    if (engine->config().check_accounts && engine->running()) engine->check_accounts();
     engine->destroy();
   }
 

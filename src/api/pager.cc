@@ -1,6 +1,7 @@
 #include "coldpress/pager.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "api/implementation.h"
@@ -34,6 +35,7 @@ Pager::Opened Pager::open(const PagerOptions& options) {
       return {nullptr, plain(problem)};
     }
   }
+  config.check_accounts = std::getenv("COLDPRESS_CHECK_ACCOUNTS") != nullptr;
   auto created = runtime::Engine::create(config, runtime::Mode::kLibrary, {});
   if (!created) return {nullptr, std::string(created.error().text.view())};
   auto implementation = std::make_unique<Implementation>(created.value());

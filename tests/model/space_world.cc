@@ -145,10 +145,12 @@ void World::verify_everything() {
   }
 }
 
+// Those that the engine has put off are settled by the next service of whatever fault.
+void World::settle_moves() { space_.handle_fault(kBase + 2 * kPages, false, worker_); }
+
 void World::check_structure() {
   if (!changes_.empty() || broken_) return;
-  // A move that the engine has put off is settled by the next service of whatever fault.
-  space_.handle_fault(kBase + 2 * kPages, false, worker_);
+  settle_moves();
   std::uint64_t compressed = 0, same = 0, in_frames = 0, on_devices = 0;
   std::map<std::uint32_t, std::uint32_t> named;  // slots, by how many page words
   for (std::uint64_t i = 0; i < kPages; ++i) {
@@ -186,6 +188,13 @@ void World::check_structure() {
   space_.zswap().pool().validate();
   EXPECT_EQ(space_.accounts().view(), "");
   if (::testing::Test::HasFailure()) fail("accounts do not close");
+}
+
+World::~World() {
+  if (broken_ || ::testing::Test::HasFailure()) return;
+  finish_changes();
+  settle_moves();
+  EXPECT_EQ(space_.accounts().view(), "");
 }
 
 void World::close() {

@@ -57,6 +57,10 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   static constexpr std::uint64_t kPages = 512 * 3;
 
   explicit World(const WorldOptions& options);
+  // Whatever the test was about: the accounts close.
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
 
   struct Operation {
     const char* name;
@@ -127,6 +131,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   void map_range_unwritten();
   bool corrupt_one(PageIndex page);
   void refresh_usage();
+  void settle_moves();
   HeapMemory& memory() { return memory_; }
   os::SimDevice& device(std::size_t number) { return devices_[number]; }
   std::uint64_t clones() const { return clones_; }
