@@ -82,6 +82,9 @@ struct HandOptions {
   bool decay = true;
   std::uint32_t chunk = 0;  // pages; what came to one lately is passed over, with its neighbours
   double young = 1;         // at most, of the frames, that came since
+  // Pages of which one accessed bit tells, as /proc/PID/smaps does of a mapping; a chunk that was accessed
+  // since the hand came by is passed over. An ideal: clear_refs clears the bits of all chunks at once.
+  std::uint32_t accessed = 0;
   std::uint32_t batch = 32;
 };
 
@@ -93,7 +96,8 @@ class Hand : public Resting {
         backoff_(trace.pages),
         skip_(trace.pages),
         used_(trace.pages),
-        came_at_(options.chunk > 0 ? trace.pages / options.chunk + 1 : 0) {
+        came_at_(options.chunk > 0 ? trace.pages / options.chunk + 1 : 0),
+        accessed_(options.accessed > 0 ? trace.pages / options.accessed + 1 : 0) {
     for (const Touch& touch : trace.touches) access(touch);
   }
 
@@ -134,6 +138,7 @@ class Hand : public Resting {
         break;
     }
     if (touch.write || options_.reads_count) used_[page] = true;
+    if (options_.accessed > 0) accessed_[page / options_.accessed] = true;
   }
 
   void enter(std::uint32_t page) {
@@ -155,8 +160,13 @@ class Hand : public Resting {
     std::uint32_t taken = 0;
     for (std::uint64_t looked = 0; taken < options_.batch && looked < 300ull * state_.size(); ++looked) {
       hand_ = hand_ + 1 < state_.size() ? hand_ + 1 : 0;
+      if (options_.accessed > 0 && hand_ % options_.accessed == 0) {
+        spared_ = accessed_[hand_ / options_.accessed];
+        accessed_[hand_ / options_.accessed] = false;
+      }
       if (state_[hand_] != kResident) continue;
       ++cost_.scans;
+      if (spared_) continue;
       if (young(hand_)) continue;
       if (skip_[hand_] > 0) {
         --skip_[hand_];
@@ -178,6 +188,8 @@ class Hand : public Resting {
   std::vector<std::uint8_t> backoff_, skip_;
   std::vector<bool> used_;
   std::vector<std::uint64_t> came_at_;
+  std::vector<bool> accessed_;
+  bool spared_ = false;  // the chunk at which the hand is
   std::uint64_t arrivals_ = 0;
   std::uint32_t resident_ = 0, hand_ = 0;
 };

@@ -5,8 +5,9 @@
 //
 // Memory is counted in pages, resident and resting together; what the pool takes is left out, the same for
 // all. `belady` knows the future: no policy can have fewer loads. `lru` and `clock` see every access, as
-// hardware does for the kernel; all others see only what an engine in user space sees: faults, and which
-// pages were written. A table for all traces; Belady's is checked to be the floor.
+// hardware does for the kernel; all others see only what an engine in user space sees: faults, which pages
+// were written, and (by /proc) which chunks were accessed. A table for all traces; Belady's is checked to be
+// the floor.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
@@ -106,6 +107,9 @@ const std::vector<std::pair<const char*, Policy>>& policies() {
       {"the engine's, by the age of chunks", hand({.soon = kSoon, .chunk = 32})},
       {"by age, ages of 1/2 at most", hand({.soon = kSoon, .chunk = 32, .young = 0.5})},
       {"by age, a rest of 1/8", hand({.rest = 0.125, .soon = kSoon, .chunk = 32})},
+      {"the engine's, accessed bits of 64 KiB", hand({.soon = kSoon, .accessed = 16})},
+      {"the engine's, accessed bits of 256 KiB", hand({.soon = kSoon, .accessed = 64})},
+      {"the engine's, accessed bits of 2 MiB", hand({.soon = kSoon, .accessed = 512})},
       {"in the order of arrival, back-off", by_arrival(1.0 / 32, 7)},
       {"two queues, probation of 1/10", two_queues(1.0 / 32, 0.1)},
       {"two queues, probation of 1/4", two_queues(1.0 / 32, 0.25)},
