@@ -1,5 +1,5 @@
-// Policies of reclaim that see only what an engine in user space sees: faults, and which pages were written.
-// Not thread-aware.
+// Policies of reclaim that see only what an engine in user space sees: faults, which pages were written, and
+// which chunks were accessed. Not thread-aware.
 #pragma once
 
 #include <cstdint>

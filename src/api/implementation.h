@@ -21,8 +21,8 @@ inline std::string plain(const Text& text) {
 struct Pager::Implementation {
   explicit Implementation(runtime::Engine* made) : engine(made), forks_wait(std::in_place, *made) {}
   ~Implementation() {
-    forks_wait.reset();
     if (engine->config().check_accounts && engine->running()) engine->check_accounts();
+    forks_wait.reset();
     engine->destroy();
   }
 

@@ -94,7 +94,7 @@ bool Codec::decompress(Kind kind, const std::byte* data, std::size_t bytes, std:
   if (kind != Kind::kZstd) return false;
   if (zstd_decompressor_ == nullptr) {
     zstd_decompressor_ = ZSTD_initStaticDCtx(for_zstd_decompressor_, round_up(ZSTD_estimateDCtxSize()));
-    COLDPRESS_CHECK(zstd_decompressor_ != nullptr);  // there is as much room as it said it needs
+    COLDPRESS_CHECK(zstd_decompressor_ != nullptr);  // as much room as it said, aligned as init() says
   }
   return ZSTD_decompressDCtx(static_cast<ZSTD_DCtx*>(zstd_decompressor_), page, kPageBytes, data, bytes) ==
          kPageBytes;

@@ -236,15 +236,16 @@ bool Engine::write_some_back(std::uint64_t bytes, Text& answer) {
   }
   if (!done()) space_.finish_writes(kSliceNs);
   memgroup::add_to(group_.stats().zswpwb_proactive, group_.stats().zswpwb.load() - pages);
-  if (done()) return true;
-  if (written.load() != std::exchange(writeback_seen_, written.load())) writeback_moved_ns_ = sync::now_ns();
+  std::uint64_t seen = written.load();  // once: threads that serve faults settle writes, too
+  if (seen - writeback_from_ >= bytes) return true;
+  if (seen != std::exchange(writeback_seen_, seen)) writeback_moved_ns_ = sync::now_ns();
   // What comes to an empty pool would go page by page, each a write of its own.
   bool empty = group_.stats().stored_pages.load() == 0 && space_.devices().under_way_bytes() == 0;
   bool patient =
       sync::now_ns() - writeback_moved_ns_ < kIdleNs && sync::now_ns() - order_begun_ns_ < kPatienceNs;
   if (!empty && patient) return false;
   answer << "not all of it: ";
-  answer.bytes(bytes - (written.load() - writeback_from_)) << " more can not be written back now";
+  answer.bytes(bytes - (seen - writeback_from_)) << " more can not be written back now";
   return true;
 }
 

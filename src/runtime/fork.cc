@@ -23,8 +23,7 @@
 // descriptor could not be handed over, the parent fills all the child's missing pages, and the child starts
 // with an engine as fresh as after exec. On the signal path the child's early faults raise SIGBUS in itself;
 // it asks for such a page (wait_early()). A fork that bypasses the C library is answered the same way; that
-// child is whole, and not managed. Nobody sees zeros, with one exception that nothing tells of: the child of
-// such a fork whose parent is killed before it has handed over (docs/bugs.md).
+// child is whole, and not managed. Nobody sees zeros but in the cases that docs/bugs.md lists as known.
 //
 // Without the fork event (no CAP_SYS_PTRACE) everything is brought back before the fork.
 #include <new>
@@ -147,7 +146,7 @@ void Engine::fork_duty(vm::Worker& worker) {
   while (gate_.closed() && forking_thread_.load() != 0) {
     os::Message fault;
     gate_.force_begin();
-    // Has the next fork begun, with other sockets? None begins while this operation lasts.
+    // Has the next fork begun, with other sockets? While this operation lasts none gets past the gate.
     bool over = fork_turn_.load() != turn;
     bool is_fault = !over && space_.take_message(worker, &fault);
     if (is_fault && fault.thread == forking_thread_.load()) {

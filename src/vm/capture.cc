@@ -56,7 +56,7 @@ Space::Captured Space::capture_batch(PageRange within, PageIndex& hand, bool all
     if (hand < region.begin) hand = region.begin;
     PageRange found[16];
     PageIndex scanned_to;
-    std::size_t runs = scan({hand, region.end}, found, &scanned_to);
+    std::size_t runs = scan({hand, region.end}, true, found, &scanned_to);
     changed = false;
     for (std::size_t i = 0; i < runs && !stop && !changed && filled < kGroupFrames; ++i) {
       PageIndex page = found[i].begin;

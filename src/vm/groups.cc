@@ -101,14 +101,15 @@ void Space::charge_present(PageRange range) {
   }
 }
 
-// Where memory is, of `range`, from its begin to *scanned_to; and what is charged is put right there.
-std::size_t Space::scan(PageRange range, std::span<PageRange> found, PageIndex* scanned_to) {
+// Where memory is, of `range`, from its begin to *scanned_to. Who paid for what is not there does not any
+// more; with `charge` somebody pays for what is.
+std::size_t Space::scan(PageRange range, bool charge, std::span<PageRange> found, PageIndex* scanned_to) {
   std::size_t runs = mmu_->scan_present(range, kScanPages, found, scanned_to);
   if (!counted_) return runs;
   PageIndex gap = range.begin;
   for (PageRange run : found.first(runs)) {
     forget_absent({gap, run.begin});
-    charge_present(run);
+    if (charge) charge_present(run);
     gap = run.end;
   }
   forget_absent({gap, std::max(gap, *scanned_to)});
@@ -142,7 +143,7 @@ void Space::recheck_dropped() {
     while (!part.empty()) {
       PageRange found[16];
       PageIndex scanned_to;
-      std::size_t runs = scan(part, found, &scanned_to);
+      std::size_t runs = scan(part, false, found, &scanned_to);
       for (std::size_t i = 0; i < runs; ++i) stay = stay || came_back(found[i]);
       part.begin = std::min(std::max(part.begin + 1, scanned_to), part.end);
     }

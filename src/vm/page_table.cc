@@ -27,10 +27,10 @@ PageTable::Word* PageTable::ensure(PageIndex page) {
     if (!leaves_.grow_to(leaf_end_ + 1)) return nullptr;
     sync::name_object(leaf_link, "leaf link");
     sync::name_each(leaves_[leaf_end_].words, kLeafPages, "page", page.value / kLeafPages * kLeafPages);
-    leaf_link.store(++leaf_end_, sync::kRelease);  // N
     std::uint64_t begin = page.value / kLeafPages * kLeafPages, end = begin + kLeafPages;
     begin_.store(std::min(begin_.load(sync::kRelaxed), begin), sync::kRelaxed);
     end_.store(std::max(end_.load(sync::kRelaxed), end), sync::kRelaxed);
+    leaf_link.store(++leaf_end_, sync::kRelease);  // N: with its bounds
   }
   return &leaves_[leaf_link.load(sync::kRelaxed) - 1].words[page.value % kLeafPages];
 }

@@ -84,7 +84,7 @@ class PageTable {
   ReservedArray<Leaf> leaves_;
   std::uint32_t middle_end_ = 0;
   std::uint32_t leaf_end_ = 0;
-  // Pages with a leaf are from the one up to the other.
+  // Pages with a leaf are from the one up to the other. Wider before the leaf is linked (N).
   sync::Atomic<std::uint64_t> begin_{~std::uint64_t{0}}, end_{0};
 };
 

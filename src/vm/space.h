@@ -23,7 +23,7 @@
 // engine thread (handle_fault also in a signal handler), each thread with its own Worker.
 #pragma once
 
-#include <span>
+#include <algorithm>
 
 #include "base/log.h"
 #include "memgroup/group.h"
@@ -316,7 +316,7 @@ class Space {
   void store_resident(PageIndex page, PageWord hints) REQUIRES(layout_);
   void forget_word(PageWord word) REQUIRES(layout_);
   void forget_payer(PageWord word) REQUIRES(layout_);
-  std::size_t scan(PageRange range, std::span<PageRange> found, PageIndex* scanned_to) REQUIRES(layout_);
+  std::size_t scan(PageRange range, bool charge, std::span<PageRange> found, PageIndex* to) REQUIRES(layout_);
   void forget_absent(PageRange range) REQUIRES(layout_);
   void charge_present(PageRange range) REQUIRES(layout_);
   void recheck_dropped() EXCLUDES(layout_);

@@ -154,7 +154,8 @@ bool Space::pack(memgroup::AccountId scope) {
       continue;
     }
     bool fits = true;
-    // That the slot still has its generation says as much; but wrong bytes are the worst that could be.
+    // A slot of the same generation still has this entry. Looked at all the same: else it would be wrong
+    // bytes.
     bool owner = slot.payload == victim.entry || sync::is_mutant(sync::Mutant::kNoIdentityCheck);
     if (slot.state == State::kZswap && owner && (touched || zswap_.begin_writing(victim.entry))) {
       swap::Move move{victim.owner, State::kZswap, victim.entry, 0};
@@ -205,6 +206,7 @@ void Space::settle(const swap::Move& move, bool written) {
   if (slots_.lock(move.owner, slot)) {
     bool trusts = sync::is_mutant(sync::Mutant::kSettleUnchecked) ||
                   (sync::is_mutant(sync::Mutant::kNoIdentityCheck) && slot.state == move.from);
+    // As in pack(): while the generation is the same, so are the bytes.
     bool unchanged =
         trusts ||
         (slot.state == move.from && slot.payload == move.payload &&

@@ -26,6 +26,7 @@ endless) kill -STOP $$ ;;
 esac
 # A bound of more than 4 adds nothing.
 [ "$3" = --bound ] && count=$4 && [ "$count" -gt 4 ] && count=4
+echo '  came by "some mark"'
 echo "$2: ${count:-100} executions, 1000 steps, up to 20 in one"
 """
 

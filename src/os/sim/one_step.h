@@ -13,19 +13,23 @@ class SCOPED_CAPABILITY OneStep {
   // Traces show which call it is.
   explicit OneStep(sync::Mutex& mutex, const sched::Where& where = sched::Where::current()) ACQUIRE(mutex)
       : mutex_(mutex) {
-    mutex_.lock(where);
+    mutex_.lock_machine(where);
     together_.begin();
+  }
+  ~OneStep() RELEASE() {
+    together_.end();
+    mutex_.unlock_machine();
   }
 #else
   explicit OneStep(sync::Mutex& mutex) ACQUIRE(mutex) : mutex_(mutex) {
     mutex_.lock();
     together_.begin();
   }
-#endif
   ~OneStep() RELEASE() {
     together_.end();
     mutex_.unlock();
   }
+#endif
   OneStep(const OneStep&) = delete;
   OneStep& operator=(const OneStep&) = delete;
 

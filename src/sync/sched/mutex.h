@@ -23,6 +23,8 @@ class CAPABILITY("mutex") Mutex {
     return sched::scheduler().try_lock(held_, where);
   }
   void unlock() RELEASE() { sched::scheduler().unlock(held_); }
+  void lock_machine(const sched::Where& where) ACQUIRE() { sched::scheduler().lock(held_, where, true); }
+  void unlock_machine() RELEASE() { sched::scheduler().unlock(held_, true); }
 
  private:
   bool held_ = false;

@@ -28,22 +28,26 @@ constinit Scheduler the_scheduler;
 
 constexpr std::int64_t kLookNs = 1000;  // what it takes to read the clock
 
+// Accesses in between are none of the engine's: a sanitizer does not look at them.
+void begin_outside() {
+#ifdef COLDPRESS_SCHED_TSAN
+  AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+  AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+#endif
+}
+void end_outside() {
+#ifdef COLDPRESS_SCHED_TSAN
+  AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+  AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+#endif
+}
+
 // What strategies and listeners keep is no business of the tasks' order, nor are the copies and allocations
 // that the C library makes for them.
 class Outside {
  public:
-  Outside() {
-#ifdef COLDPRESS_SCHED_TSAN
-    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
-    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
-#endif
-  }
-  ~Outside() {
-#ifdef COLDPRESS_SCHED_TSAN
-    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
-    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
-#endif
-  }
+  Outside() { begin_outside(); }
+  ~Outside() { end_outside(); }
   Outside(const Outside&) = delete;
   Outside& operator=(const Outside&) = delete;
 };
@@ -258,19 +262,19 @@ void Scheduler::show(std::uint64_t before, std::uint64_t after) {
   listener_->on_step(last_);
 }
 
-void Scheduler::lock(bool& held, const Where& where) {
-  if (!in_task()) {
-    COLDPRESS_CHECK(!held);  // nobody else runs, so nobody would ever unlock it
-    held = true;
-    COLDPRESS_ORDER_AFTER(&held);
-    return;
+void Scheduler::lock(bool& held, const Where& where, bool machine) {
+  if (in_task()) {
+    current_->wants = &held;
+    point(Op::kLock, &held, where);
+    current_->wants = nullptr;
   }
-  current_->wants = &held;
-  point(Op::kLock, &held, where);
-  current_->wants = nullptr;
-  COLDPRESS_CHECK(!held);
+  COLDPRESS_CHECK(!held);  // outside of tasks: nobody else runs, so nobody would ever unlock it
   held = true;
-  COLDPRESS_ORDER_AFTER(&held);
+  if (machine) {
+    begin_outside();
+  } else {
+    COLDPRESS_ORDER_AFTER(&held);
+  }
 }
 
 bool Scheduler::try_lock(bool& held, const Where& where) {
@@ -281,9 +285,13 @@ bool Scheduler::try_lock(bool& held, const Where& where) {
   return true;
 }
 
-void Scheduler::unlock(bool& held) {
+void Scheduler::unlock(bool& held, bool machine) {
   COLDPRESS_CHECK(held);
-  COLDPRESS_ORDER_BEFORE(&held);
+  if (machine) {
+    end_outside();
+  } else {
+    COLDPRESS_ORDER_BEFORE(&held);
+  }
   held = false;
   if (in_task()) record(Op::kUnlock, &held, current_->where, nullptr);
 }

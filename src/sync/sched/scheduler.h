@@ -119,9 +119,11 @@ class Scheduler {
   void point(Op op, const void* object, const Where& where);
   // Tells the trace what the operation did.
   void did(std::uint64_t before, std::uint64_t after);
-  void lock(bool& held, const Where& where);
+  // `machine`: of what stands for the kernel. A sanitizer is not told that it orders anything, nor sees what
+  // is done under it: else it would take every system call for a lock that all threads share.
+  void lock(bool& held, const Where& where, bool machine = false);
   bool try_lock(bool& held, const Where& where);
-  void unlock(bool& held);
+  void unlock(bool& held, bool machine = false);
   // Sleeps until woken through `object`, or for nothing; false: the deadline came first. timeout_ns < 0:
   // none.
   bool block(const void* object, std::int64_t timeout_ns, const Where& where);

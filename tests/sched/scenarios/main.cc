@@ -114,9 +114,11 @@ bool holds(const Scenario& scenario, bool sparse) {
     marks.insert(marks.end(), more.marks.begin(), more.marks.end());
   }
   note(scenario, nullptr, report, scenario.bound, surprised);
-  for (const std::string& mark : good&& whole ? never_reached(scenario, marks) : std::vector<std::string>()) {
-    std::printf("FAILED %s: no execution came by \"%s\"\n", scenario.name, mark.c_str());
-    good = false;
+  if (good && whole) {
+    for (const std::string& mark : never_reached(scenario, marks)) {
+      std::printf("FAILED %s: no execution came by \"%s\"\n", scenario.name, mark.c_str());
+      good = false;
+    }
   }
   std::fflush(stdout);
   return good;
@@ -240,11 +242,13 @@ int explore_one(int argc, char** argv) {
     tell(report, *scenario, search, mutant);
     return 1;
   }
-  std::printf("%s%s: %llu executions, %llu steps, up to %u in one%s\n", report.trace.c_str(), scenario->name,
+  std::fputs(report.trace.c_str(), stdout);
+  for (const std::string& mark : report.marks) std::printf("  came by \"%s\"\n", mark.c_str());
+  // The last line is what deep.py reads.
+  std::printf("%s: %llu executions, %llu steps, up to %u in one%s\n", scenario->name,
               static_cast<unsigned long long>(report.executions),
               static_cast<unsigned long long>(report.steps), report.longest,
               report.complete ? ", complete" : "");
-  for (const std::string& mark : report.marks) std::printf("  came by \"%s\"\n", mark.c_str());
   return 0;
 }
 

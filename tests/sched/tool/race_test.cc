@@ -2,6 +2,7 @@
 // all tasks; and what a lock, or the begin and the end of tasks, orders is not.
 #include <gtest/gtest.h>
 
+#include "os/sim/one_step.h"
 #include "sched/explore/explore.h"
 #include "sync/mutex.h"
 
@@ -32,6 +33,34 @@ TEST(Races, ALockedOneIsNot) {
   Report report = explore({.name = "two_increments", .body = two_increments<true>}, {.bound = 2});
   EXPECT_FALSE(report.failed) << report.failure;
   EXPECT_TRUE(report.complete);
+}
+
+// Both call the machine: what it does is one step after the other, and orders nothing of the callers' own.
+template <bool kWithin>
+void two_calls(Run& run) {
+  sync::Mutex machine;
+  static int number;
+  number = 0;
+  for (int task = 0; task < 2; ++task) {
+    run.task("caller", [&] {
+      {
+        os::OneStep step(machine);
+        if (kWithin) ++number;
+      }
+      if (!kWithin) ++number;
+      os::OneStep step(machine);
+    });
+  }
+  run.go();
+}
+
+TEST(Races, CallsOfTheMachineOrderNothing) {
+  EXPECT_TRUE(explore({.name = "two_calls", .body = two_calls<false>}, {.bound = 0}).failed);
+}
+
+TEST(Races, WhatTheMachineDoesIsNotLookedAt) {
+  Report report = explore({.name = "two_calls", .body = two_calls<true>}, {.bound = 2});
+  EXPECT_FALSE(report.failed) << report.failure;
 }
 
 template <bool kOrdered>
