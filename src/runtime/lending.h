@@ -18,7 +18,11 @@ namespace coldpress::runtime {
 class Lending {
  public:
   // All `count` things, 32 at most, are there.
-  void init(std::uint32_t count) { free_.store(~std::uint32_t{0} >> (32 - count)); }
+  void init(std::uint32_t count) {
+    sync::name_object(free_, "not lent");
+    sync::name_object(back_, "given back");
+    free_.store(~std::uint32_t{0} >> (32 - count));
+  }
 
   // Sleeps while all are lent.
   std::uint32_t borrow() {

@@ -145,7 +145,7 @@ void SlotTable::unlock(Entry entry) {
 
 bool SlotTable::share(Entry entry) {
   SlotWord shared = decode(word(entry.slot).load(sync::kRelaxed));
-  if (shared.count == kMaxShares) return false;
+  if (shared.count == kMaxShares && !sync::is_mutant(sync::Mutant::kCountWraps)) return false;
   // Others may set the bit for waiters meanwhile; the count is the lock holder's.
   word(entry.slot).fetch_add(std::uint64_t{1} << kCountShift, sync::kRelaxed);
   shared_.fetch_add(1, sync::kRelaxed);

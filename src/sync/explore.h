@@ -85,6 +85,8 @@ enum class Mutant : std::uint8_t {
   kTrustCopy,         // a copy that was kept serves without being compared
   kLeakCopy,          // and one that is out of date stays in the pool
   kLosePayer,         // a frame that moves with its page forgets who pays for it
+  kForgetThaw,        // a device whose swapoff was refused stays as it was made for that
+  kCountWraps,        // 26: a slot takes one more sharer than it can count
 };
 
 // What the engine does in two ways, each shown to be right: how a load keeps its bytes (vm/load_marks.h).

@@ -131,7 +131,8 @@ Space::Outcome Space::resolve_entry(PageIndex page, PageWord word, Prepared& pre
   }
   count_load(page, slot.state, true);
   if (sync::is_mutant(sync::Mutant::kUnpinEarly)) {
-    zswap_.drop(slot.payload);
+    if (slot.state == State::kZswap) zswap_.drop(slot.payload);
+    if (slot.state == State::kDevice) devices_.drop(slot.payload);
   } else {
     give_up(entry, slot);
   }

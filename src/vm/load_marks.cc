@@ -32,7 +32,7 @@ PageWord LoadMarks::take(std::uint32_t mark) {
 
 void LoadMarks::wake(Mark& mark) {
   std::uint32_t turn = mark.turn.load(sync::kRelaxed);
-  mark.turn.store((turn & ~kWaiters) + kTurn, sync::kRelease);
+  mark.turn.store((turn & ~kWaiters) + kTurn, sync::kRelease);  // T
   bool waiters = (turn & kWaiters) != 0 && !sync::is_mutant(sync::Mutant::kMarkWakesNobody);
   if (waiters) sync::futex_wake(&mark.turn, 1 << 30);
 }
@@ -56,7 +56,7 @@ std::uint32_t LoadMarks::ticket(std::uint32_t mark) {
 
 void LoadMarks::wait(std::uint32_t mark, std::uint32_t ticket) const {
   const sync::Atomic<std::uint32_t>& turn = marks_[mark].turn;
-  while (turn.load(sync::kAcquire) == ticket) sync::futex_wait(&turn, ticket);
+  while (turn.load(sync::kAcquire) == ticket) sync::futex_wait(&turn, ticket);  // T
 }
 
 }  // namespace coldpress::vm

@@ -15,17 +15,24 @@
 // lock alone does: docs/locking.md compares the two.
 //
 // Thread safety: the holder of the layout mutex; wait() by anyone without it.
+//
+// Orders: T  a new turn is stored (release) when the page word is what it is to be, and who waited sees it
+// (acquire). It takes the layout mutex before it believes the word; so this only spares it a look in vain.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "sync/atomic.h"
+#include "sync/explore.h"
 #include "vm/page_word.h"
 
 namespace coldpress::vm {
 
 class LoadMarks {
  public:
+  LoadMarks() { sync::name_each(&marks_[0].turn, kMarks, "mark", 0, sizeof(Mark)); }
+
   static constexpr std::uint32_t kNone = 0;
   static constexpr std::uint32_t kMarks = 512;  // with kNone, which is never given
 

@@ -284,6 +284,7 @@ Space::Compressed Space::compress_group(swap::GroupId group, Worker& worker, mem
     PageWord owner = table_.get(frames_.owner(frame).page);
     bool unsettled = slot.count > 1 || !owner.is_entry() || owner.entry() != entry;
     if (!unsettled && store_refused(entry.account)) {
+      sync::mark("reclaim: the pool takes no more");
       slots_.unlock(entry);
       refused |= 1u << bit;
       no_room |= 1u << bit;

@@ -309,7 +309,7 @@ Space::SwapOff Space::swap_off(std::size_t area, bool goes_on, Worker& worker) {
   if (result == SwapOff::kDone) {
     sync::MutexLock writer(devices_.writer());
     devices_.remove_area(area);
-  } else {
+  } else if (!sync::is_mutant(sync::Mutant::kForgetThaw)) {
     devices_.thaw_area(area);
   }
   return result;

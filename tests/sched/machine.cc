@@ -36,17 +36,22 @@ Machine::Machine(Run& run, const MachineOptions& options)
   space_.set_usage_source(this);
   space_.set_fork_handler(this);
   for (vm::Worker& worker : workers_) MUST(make_worker(arena(), {codec::Kind::kLz4, 1}, worker));
-  for (std::size_t i = 0; i < options.devices; ++i) {
-    devices_[i] = std::make_unique<os::SimDevice>(options.device_bytes);
-    std::byte key[codec::Sealer::kKeyBytes] = {std::byte(i + 1)};
-    areas_[i] = space_.devices().add_area(*devices_[i], 0, options.synchronous ? nullptr : key);
-    devices_[i]->set_synchronous(options.synchronous);
-    MUST(areas_[i] < swap::kMaxAreas);
-  }
+  for (std::size_t i = 0; i < options.devices; ++i) add_device(options.device_bytes, options.synchronous);
   sim_.set_fault_handler(this);
   for (std::uint32_t i = 0; i < options.servers; ++i) run.daemon("server", [this] { serve(true); });
   if (options.takes_messages) run.daemon("monitor", [this] { serve(false); });
 }
+
+void Machine::add_device(std::uint64_t bytes, bool synchronous) {
+  std::size_t i = device_count_++;
+  devices_[i] = std::make_unique<os::SimDevice>(bytes);
+  std::byte key[codec::Sealer::kKeyBytes] = {std::byte(i + 1)};
+  areas_[i] = space_.devices().add_area(*devices_[i], 0, synchronous ? nullptr : key);
+  devices_[i]->set_synchronous(synchronous);
+  MUST(areas_[i] < swap::kMaxAreas);
+}
+
+void Machine::swap_on() { add_device(MachineOptions{}.device_bytes, false); }
 
 void Machine::begin_failures(const MachineOptions& options) {
   for (auto& device : devices_) {
@@ -90,6 +95,7 @@ void Machine::on_fault(PageIndex page, bool write) {
 
 void Machine::on_fork(int child, bool, vm::Worker& worker) {
   space_.populate_child(child, worker);
+  sync::mark("the child is filled");
   sim_.child_close(child);
 }
 
@@ -205,12 +211,14 @@ bool Machine::clone(PageRange from, PageIndex to) {
 bool Machine::write_back() { return space_.write_back(vm::Space::WritebackNeed::kLastResort, worker()); }
 
 vm::Space::SwapOff Machine::swap_off(std::size_t device) {
+  constexpr std::int64_t kBetweenSlicesNs = 300'000'000;  // it waits for room for a second
   bool goes_on = false;
   for (;;) {
     vm::Space::SwapOff result = space_.swap_off(areas_[device], goes_on, worker());
     space_.handle_pending(worker());
     if (result != vm::Space::SwapOff::kGoesOn) return result;
     goes_on = true;
+    sync::sleep_ns(kBetweenSlicesNs);
   }
 }
 

@@ -80,6 +80,8 @@ class Machine final : public os::FaultHandler, public vm::ForkHandler, public vm
   vm::Space::SwapOff swap_off(std::size_t device);
 
   void settle_writes();
+  // A further device, sealed.
+  void swap_on();
 
   // --- failures: what the options name happens between these, when the scheduler says so
   void begin_failures(const MachineOptions& options);
@@ -99,6 +101,7 @@ class Machine final : public os::FaultHandler, public vm::ForkHandler, public vm
   vm::Worker& worker();                         // the running task's own
 
  private:
+  void add_device(std::uint64_t bytes, bool synchronous);
   void serve(bool faults);
   void take_messages();
   void on_fault(PageIndex page, bool write) override;
@@ -109,6 +112,7 @@ class Machine final : public os::FaultHandler, public vm::ForkHandler, public vm
   memgroup::Stats stats_;
   memgroup::Group group_;
   os::SimMmu sim_;
+  std::size_t device_count_ = 0;
   std::array<std::unique_ptr<os::SimDevice>, 2> devices_;
   std::size_t areas_[2] = {};
   vm::Space space_;

@@ -8,6 +8,7 @@ replays.py PROGRAM
 import re
 import subprocess
 import sys
+import tempfile
 
 # With a mutant, since the engine fails in no scenario.
 CASES = [
@@ -21,6 +22,21 @@ CASES = [
 def failure_of(output):
     """What failed, and its steps."""
     return output.split("\n", 1)[1].split("\nagain: ")[0]
+
+
+def kept_line_fails(program, what, command):
+    """As a line of regressions.txt, after one that holds."""
+    replay = re.search(r"--replay '([^']*)'", command)[1]
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(f"two_loads -\n{what} {replay}\n")
+        file.flush()
+        done = subprocess.run(
+            [program, "--regressions", file.name], capture_output=True, text=True, check=False
+        )
+    good = done.returncode == 1 and "2 schedules replayed, 1 failures" in done.stdout
+    if not good:
+        print(f"kept as {what} {replay}, it does not fail:", done.stdout, done.stderr, sep="\n")
+    return good
 
 
 def main():
@@ -40,6 +56,7 @@ def main():
         if replayed.returncode != 1 or failure_of(replayed.stdout) != failure_of(found.stdout):
             print("this has something else:", replayed.stdout, sep="\n")
             problems += 1
+        problems += not kept_line_fails(program, f"{scenario}+{mutant}", again[1])
     sys.exit(f"{problems} problems" if problems else 0)
 
 

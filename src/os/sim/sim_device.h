@@ -17,6 +17,7 @@ class SimDevice final : public BlockDevice {
  public:
   explicit SimDevice(std::uint64_t bytes, std::uint64_t seed = 1) : content_(bytes), random_(seed) {
     sync::name_object(mutex_, "device");
+    sync::name_object(hangs_, "device hangs");
   }
 
   // One in so many calls; 0: never.

@@ -67,6 +67,7 @@ void forced_operation_against_close(Run& run) {
   Gate g;
   run.task("server", [&] {
     g.gate.force_begin();
+    if (g.gate.closed()) sync::mark("served while the gate is closed");
     g.data.fetch_add(1);
     g.data.fetch_add(1);
     g.gate.end();
@@ -121,7 +122,10 @@ std::vector<Scenario> gate_scenarios() {
        .bound = 3,
        .marks = {"gate: a copy that is torn is told"},
        .mutants = {{sync::Mutant::kCountersSwapped, "counters_swapped"}}},
-      {.name = "forced_operation_against_close", .body = forced_operation_against_close, .bound = 3},
+      {.name = "forced_operation_against_close",
+       .body = forced_operation_against_close,
+       .bound = 3,
+       .marks = {"served while the gate is closed"}},
   };
 }
 

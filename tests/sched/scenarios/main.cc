@@ -5,7 +5,7 @@
 //   sched_scenarios --scenario NAME [--bound N] [--surprises N] [--mutant NAME]
 //   sched_scenarios --scenario NAME --random N | --priorities N [--seed N] [--mutant NAME]
 //   sched_scenarios --scenario NAME --replay TEXT [--mutant NAME]
-//   sched_scenarios --regressions FILE    schedules that failed once: a scenario and its replay on each line
+//   sched_scenarios --regressions FILE    schedules that failed once: SCENARIO[+MUTANT] REPLAY on each line
 //   sched_scenarios --list                names and bounds
 //
 // Of each a line of JSON goes to the file that COLDPRESS_RACES names (docs/races.md is made of them).
@@ -31,6 +31,7 @@ std::map<std::string, std::vector<Scenario>> groups() {
           {"clones", clone_scenarios()},
           {"failures", failure_scenarios()},
           {"background", background_scenarios()},
+          {"orders", order_scenarios()},
           {"gate", gate_scenarios()}};
 }
 
@@ -80,7 +81,15 @@ bool holds(const Scenario& scenario, bool sparse) {
   Search search{.bound = scenario.bound};
   Report report = sparse ? explore_some(scenario, search) : explore(scenario, search);
   bool good = !report.failed;
-  if (report.failed) tell(report, scenario, search, "");
+  // What a lower bound finds is shorter.
+  for (std::uint32_t bound = 0; !good && !sparse && bound < scenario.bound; ++bound) {
+    Report lower = explore(scenario, {.bound = bound});
+    if (!lower.failed) continue;
+    report = std::move(lower);
+    search.bound = bound;
+    break;
+  }
+  if (!good) tell(report, scenario, search, "");
   if (good && !report.complete && !sparse) {
     std::printf("FAILED %s: bound %u was not reached\n", scenario.name, scenario.bound);
     good = false;
@@ -149,6 +158,10 @@ int explore_group(const std::vector<Scenario>& group, bool sparse) {
   int failures = 0;
   if (const char* path = std::getenv("COLDPRESS_RACES")) std::ofstream(path).close();  // begins anew
   for (const Scenario& scenario : group) {
+    if (scenario.marks.empty() && scenario.mutants.empty()) {
+      std::printf("FAILED %s: no mark and no mutant shows that it explores what it is for\n", scenario.name);
+      ++failures;
+    }
     failures += holds(scenario, sparse) ? 0 : 1;
     if (sparse) continue;
     for (const Scenario::Planted& planted : scenario.mutants) failures += catches(scenario, planted) ? 0 : 1;
@@ -172,19 +185,35 @@ const Scenario* find(const std::map<std::string, std::vector<Scenario>>& all, co
   return nullptr;
 }
 
-// The source may have changed since: a choice that does not exist any more is not made.
+sync::Mutant find_mutant(const std::map<std::string, std::vector<Scenario>>& all, const std::string& name) {
+  for (const auto& [group, scenarios] : all) {
+    for (const Scenario& one : scenarios) {
+      for (const Scenario::Planted& planted : one.mutants) {
+        if (planted.name == name) return planted.mutant;
+      }
+    }
+  }
+  return sync::Mutant::kNone;
+}
+
+// Of lines `SCENARIO REPLAY` or `SCENARIO+MUTANT REPLAY`. The source may have changed since: a choice that
+// does not exist any more is not made.
 int replay_regressions(const char* path) {
   std::ifstream file(path);
   if (!file) usage(std::string(path) + " can not be read");
   auto all = groups();
   int failures = 0, replayed = 0;
-  for (std::string name, replay; file >> name >> replay; ++replayed) {
+  for (std::string what, replay; file >> what >> replay; ++replayed) {
+    std::string name = what.substr(0, what.find('+'));
+    std::string mutant = name.size() < what.size() ? what.substr(name.size() + 1) : "";
     const Scenario* scenario = find(all, name);
     if (scenario == nullptr) usage(std::string(path) + " names a scenario that is not there: " + name);
     Search search{.kind = Search::Kind::kReplay, .replay = replay, .lenient = true};
+    search.mutant = find_mutant(all, mutant);
+    if (!mutant.empty() && search.mutant == sync::Mutant::kNone) usage("there is no mutant " + mutant);
     Report report = explore(*scenario, search);
     if (!report.failed) continue;
-    tell(report, *scenario, search, "");
+    tell(report, *scenario, search, mutant);
     ++failures;
   }
   std::printf("%d schedules replayed, %d failures\n", replayed, failures);
@@ -229,13 +258,7 @@ int explore_one(int argc, char** argv) {
     }
   }
   if (scenario == nullptr) usage("--scenario is missing");
-  for (const auto& [name, group] : all) {
-    for (const Scenario& one : group) {
-      for (const auto& planted : one.mutants) {
-        if (planted.name == mutant) search.mutant = planted.mutant;
-      }
-    }
-  }
+  search.mutant = find_mutant(all, mutant);
   if (!mutant.empty() && search.mutant == sync::Mutant::kNone) usage("there is no mutant " + mutant);
   Report report = explore(*scenario, search);
   if (report.failed) {

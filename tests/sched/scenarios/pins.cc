@@ -1,6 +1,6 @@
 // Mail 004: loads beside the swap cache. What keeps a page's bytes where they are while somebody reads them:
-// the slot's lock, or, besides, a mark in the page table (vm/load_marks.h). Each scenario is explored with
-// both.
+// the slot's lock, or, besides, a mark in the page table (vm/load_marks.h). The mail's races are explored
+// with both, each from the pool and from a device that is memory.
 #include "sched/machine.h"
 #include "sched/scenarios/scenarios.h"
 #include "sync/futex.h"
@@ -80,7 +80,7 @@ void load_against_another_page(Run& run) {
   m.check();
 }
 
-// MADV_DONTNEED while the page is loaded, and a third thread that faults on it.
+// MADV_DONTNEED while the page is loaded, by one that faults on it then.
 template <From kFrom>
 void load_against_zap(Run& run) {
   Machine m(run, machine_for(kFrom, true));
@@ -267,6 +267,14 @@ std::vector<Scenario> pin_scenarios() {
        .marks = {"fault: the page was given up while it was read"},
        .mutants = {{Mutant::kMarkForgetsZap, "mark_forgets_zap"},
                    {Mutant::kMarkDropsTwice, "mark_drops_twice"}}},
+      {.name = "load_in_place_against_another_page_marked",
+       .body = load_against_another_page<kMarkedInPlace>,
+       .marks = {"fault: sleeps on a mark"}},
+      {.name = "load_in_place_against_zap",
+       .body = load_against_zap<kInPlace>,
+       .surprised_bound = 0,
+       .marks = {"fault: the page could not be mapped"},
+       .mutants = {{Mutant::kUnpinEarly, "unpin_early"}}},
       {.name = "load_in_place_against_zap_marked",
        .body = load_against_zap<kMarkedInPlace>,
        .surprised_bound = 0,
@@ -280,6 +288,10 @@ std::vector<Scenario> pin_scenarios() {
        .body = load_against_fork<kMarks>,
        .surprised_bound = 0,
        .marks = {"fork: what is being read is read for the child"}},
+      {.name = "load_in_place_against_fork",
+       .body = load_against_fork<kInPlace>,
+       .surprised_bound = 0,
+       .marks = {"fault: the page could not be mapped"}},
       {.name = "load_in_place_against_fork_marked",
        .body = load_against_fork<kMarkedInPlace>,
        .surprised_bound = 0,
@@ -298,6 +310,10 @@ std::vector<Scenario> pin_scenarios() {
        .body = servers_against_reclaim<kMarks>,
        .surprised_bound = 0,
        .marks = {"fault: loads with a mark"}},
+      {.name = "servers_in_place_against_reclaim",
+       .body = servers_against_reclaim<kInPlace>,
+       .surprised_bound = 0,
+       .marks = {"fault: sleeps on the slot"}},
       {.name = "servers_in_place_against_reclaim_marked",
        .body = servers_against_reclaim<kMarkedInPlace>,
        .surprised_bound = 0,

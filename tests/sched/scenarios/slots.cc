@@ -34,7 +34,10 @@ void last_slot(Run& run) {
     run.task(name, [&] {
       for (int i = 0; i < 2; ++i) {
         Entry entry;
-        if (table.allocate({&entry, 1}, FrameId{0}) == 0) continue;
+        if (table.allocate({&entry, 1}, FrameId{0}) == 0) {
+          sync::mark("the slot is taken");
+          continue;
+        }
         MUST(owners.fetch_add(1, sync::kRelaxed) == 0);
         owners.fetch_sub(1, sync::kRelaxed);
         table.unlock_and_free(entry);
@@ -108,7 +111,7 @@ void slot_changes_hands(Run& run) {
   for (const char* name : {"reader", "another"}) {
     run.task(name, [&] {
       SlotWord word;
-      if (!table.lock(old, word)) return;
+      if (!table.lock(old, word)) return sync::mark("the slot has another life");
       MUST(word.state == State::kZswap && word.payload == 1);
       table.unlock(old);
     });
@@ -117,11 +120,38 @@ void slot_changes_hands(Run& run) {
   MUST(table.in_use() == 1);
 }
 
+// A slot counts no further than its word can: of two who share it one more time, one is refused.
+void last_share(Run& run) {
+  arena().reset();
+  SlotTable table;
+  MUST(table.init(arena(), 2));
+  Entry shared;
+  MUST(table.allocate({&shared, 1}, FrameId{1}) == 1);
+  for (unsigned count = 1; count + 1 < swap::kMaxShares; ++count) MUST(table.share(shared));
+  table.unlock(shared, State::kZswap, 1);
+  sync::Atomic<int> refused{0};
+  for (const char* name : {"first", "second"}) {
+    run.task(name, [&] {
+      SlotWord word;
+      MUST(table.lock(shared, word) && word.count + 1u >= swap::kMaxShares);
+      if (!table.share(shared)) refused.fetch_add(1, sync::kRelaxed);
+      table.unlock(shared);
+    });
+  }
+  run.go();
+  MUST(refused.load() == 1);
+  MUST(table.shares() == swap::kMaxShares);
+}
+
 }  // namespace
 
 std::vector<Scenario> slot_scenarios() {
   return {
-      {.name = "last_slot", .body = last_slot, .bound = 4},
+      {.name = "last_share",
+       .body = last_share,
+       .bound = 3,
+       .mutants = {{sync::Mutant::kCountWraps, "count_wraps"}}},
+      {.name = "last_slot", .body = last_slot, .bound = 4, .marks = {"the slot is taken"}},
       {.name = "room_is_seen",
        .body = room_is_seen,
        .bound = 4,
@@ -130,7 +160,10 @@ std::vector<Scenario> slot_scenarios() {
        .body = slots_of_two_clusters,
        .bound = 3,
        .mutants = {{sync::Mutant::kPlainBits, "plain_bits"}}},
-      {.name = "slot_changes_hands", .body = slot_changes_hands, .bound = 3},
+      {.name = "slot_changes_hands",
+       .body = slot_changes_hands,
+       .bound = 3,
+       .marks = {"the slot has another life"}},
   };
 }
 
