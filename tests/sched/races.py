@@ -85,6 +85,17 @@ MAILS = [
         ],
     ),
 ]
+NOTES = {
+    "000": "A slot of the same generation still has its entry, so the way out on a mismatch after the lock is "
+    "not taken here, and there is no frame to leak; what can leak is the slot's lock (`forget_unlock`) and "
+    "the record on the device (`forget_record`).",
+    "001": "Nothing is inferred from links: a count says how full a zspage is. `infer_state` looks at it "
+    "before it has the lock.",
+    "002": "Whoever serves a fault owns the bytes until they are mapped; a thread that a signal takes out of "
+    "its sleep only faults again. A charge can not fail; what fails is mapping (`two_loads_without_memory`).",
+    "003": "Strict priorities are schedules without a change of priority, a fifth of those by priorities; "
+    "that nobody spins is shown by a limit of 0 on sleeps by the clock, and by the limit of steps.",
+}
 OWN = [
     ("fork while captured pages are in flight", ["fork_against_capture"]),
     ("MADV_DONTNEED of what is being captured", ["zap_against_capture"]),
@@ -202,8 +213,8 @@ BUGS = [
      "no units larger than a page", []),
     ("29", "truncation against a large entry", "shmem, 2026", "no units larger than a page", []),
     ("30", "UFFDIO_MOVE against the kernel's swap cache", "mm/userfaultfd.c, 2025",
-     "the kernel's own; here a group of frames is compressed or released by whoever took it off its list, and "
-     "who puts a page back finds its frame by the slot, under its lock", []),
+     "the kernel's own; here a group of frames is compressed or released by whoever took it off its list, "
+     "and who puts a page back finds its frame by the slot, under its lock", []),
     ("31", "slots of hibernation", "mm/swapfile.c, 2026", "none", []),
     ("32", "attribution between groups", "mm/swap_state.c, 2026 (since 2732acda82c9)",
      ["group_reclaim_against_faults", "group_moves_and_ends"], ["lose_payer"]),
@@ -237,9 +248,9 @@ def page(found, mutants):
         "engine's own source on the simulated machine under a controlled scheduler (CONTRIBUTING.md, preset",
         "sched): every schedule with at most so many preemptions; every one with a surprise (a sleeper",
         "wakes, or a weak exchange fails, for no reason) and one preemption, for some none; then some at",
-        "random and by priorities (one of two tasks always goes first, or until one of up to five points), with",
-        "surprises. A schedule may change before each operation on a lock, an atomic, a futex, the clock or the",
-        "machine; not before relaxed loads, stores and additions, which order nothing.",
+        "random and by priorities (one of two tasks always goes first, or until one of up to five points),",
+        "with surprises. A schedule may change before each operation on a lock, an atomic, a futex, the",
+        "clock or the machine; not before relaxed loads, stores and additions, which order nothing.",
         "A mutant is the historical mistake, planted; the scenario must find it. What ends in `_marked` is",
         "the same with a mark in the page table ([locking.md](locking.md) compares the two).",
         "",
@@ -274,7 +285,8 @@ def page(found, mutants):
         "",
     ]
     for mail, what, where, scenarios in MAILS:
-        out += [f"**{mail}** ({where}): {what}.", "", *head, *rows(scenarios), ""]
+        out += [f"**{mail}** ({where}): {what}.", *([NOTES[mail]] if mail in NOTES else []), ""]
+        out += [*head, *rows(scenarios), ""]
     out += ["## What only this engine has", "", "| what | scenarios |", "|---|---|"]
     out += [f"| {what} | {', '.join(f'`{s}`' for s in scenarios)} |" for what, scenarios in OWN]
     out += ["", *head]
