@@ -86,9 +86,9 @@ MAILS = [
     ),
 ]
 NOTES = {
-    "000": "A slot of the same generation still has its entry, so the way out on a mismatch after the lock is "
-    "not taken here, and there is no frame to leak; what can leak is the slot's lock (`forget_unlock`) and "
-    "the record on the device (`forget_record`).",
+    "000": "A slot of the same generation still has its entry, so the way out on a mismatch after the lock "
+    "is not taken here, and there is no frame to leak; what can leak is the slot's lock (`forget_unlock`) "
+    "and the record on the device (`forget_record`).",
     "001": "Nothing is inferred from links: a count says how full a zspage is. `infer_state` looks at it "
     "before it has the lock.",
     "002": "Whoever serves a fault owns the bytes until they are mapped; a thread that a signal takes out of "
