@@ -24,4 +24,7 @@ function(coldpress_part name)
     $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti -fno-threadsafe-statics
     -fvisibility=hidden -fvisibility-inlines-hidden>)
   target_link_libraries(coldpress_${name} PUBLIC coldpress_flags ${PART_BELOW})
+  if(COLDPRESS_UNITY)  # a part at once: where what is built is tested, not used
+    set_target_properties(coldpress_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
+  endif()
 endfunction()

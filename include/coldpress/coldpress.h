@@ -119,6 +119,9 @@ coldpress_status coldpress_swapon(coldpress_pager* pager, const char* device, co
 // By its path as it was given, or "ram" (the second one: "ram2"). Brings back or moves on what lies there,
 // which can take long; REFUSED with "ENOMEM ..." when it does not fit elsewhere: the device stays in use.
 coldpress_status coldpress_swapoff(coldpress_pager* pager, const char* device, coldpress_error* error);
+// Whatever another thread is waiting for in one of these comes to its end: what has been done stays done, and
+// a device stays in use. There it is REFUSED or INCOMPLETE. Does not wait.
+coldpress_status coldpress_cancel(coldpress_pager* pager);
 
 // A moment's counters; names as in the kernel's vmstat (docs/stats.md).
 typedef struct coldpress_pager_statistics {

@@ -185,6 +185,9 @@ class Pager {
   // By its path as it was given, or "ram" (the second one: "ram2"). Brings back or moves on what lies there,
   // which can take long; "ENOMEM ..." when it does not fit elsewhere: the device stays in use.
   std::string swapoff(const std::string& device);
+  // Whatever another thread is waiting for in one of these comes to its end: what has been done stays done,
+  // and a device stays in use. It returns a sentence there. Does not wait.
+  void cancel();
 
   PagerStatistics statistics() const;
 

@@ -142,6 +142,13 @@ coldpress_status coldpress_swapoff(coldpress_pager* pager, const char* device, c
                     [](Pager& to, const std::string& text) { return to.swapoff(text); });
 }
 
+coldpress_status coldpress_cancel(coldpress_pager* pager) {
+  if (pager == nullptr) return COLDPRESS_INVALID;
+  if (coldpress_status status = c::usable(pager); status != COLDPRESS_OK) return status;
+  pager->pager->cancel();
+  return COLDPRESS_OK;
+}
+
 coldpress_status coldpress_get_statistics(const coldpress_pager* pager,
                                           coldpress_pager_statistics* statistics, size_t size) {
   if (pager == nullptr || statistics == nullptr || size == 0) return COLDPRESS_INVALID;

@@ -29,6 +29,7 @@ struct Pager::Implementation {
   runtime::Engine* engine;
   std::optional<ForksWait> forks_wait;
   sync::Mutex ordering;  // one order after the other
+  sync::Atomic<std::uint32_t> cancels{0};
 
   std::string order(runtime::Order order, const std::string& text, std::uint64_t argument) {
     using runtime::Given;
@@ -36,14 +37,19 @@ struct Pager::Implementation {
     runtime::ControlPage& page = engine->control();
     sync::MutexLock lock(ordering);
     Text answer;
-    const struct : runtime::OrderWatch {
-    } never;
-    switch (runtime::give_order(page, order, text, argument, kForeverS, never, answer)) {
+    struct Watch final : runtime::OrderWatch {
+      explicit Watch(const sync::Atomic<std::uint32_t>& of) : cancels(of), before(of.load()) {}
+      bool cancelled() const override { return cancels.load() != before; }
+      const sync::Atomic<std::uint32_t>& cancels;
+      const std::uint32_t before;
+    } watch(cancels);
+    switch (runtime::give_order(page, order, text, argument, kForeverS, watch, answer)) {
       case Given::kFollowed:
         return "";
       case Given::kRefused:
         return plain(answer);
       default:
+        if (watch.cancelled()) return "cancelled";
         return "the pager is busy with something else: try again";
     }
   }

@@ -96,6 +96,8 @@ std::string Pager::swapoff(const std::string& device) {
   return implementation_->order(runtime::Order::kSwapOff, device, 0);
 }
 
+void Pager::cancel() { implementation_->cancels.fetch_add(1); }
+
 PagerStatistics Pager::statistics() const {
   implementation_->engine->refresh_gauges_now();
   const memgroup::Stats& s = implementation_->engine->stats();

@@ -33,11 +33,11 @@ namespace coldpress::memgroup {
   X(pgscan_busy)          /* pinned or shared pages that the kernel refused to move */   \
   X(workingset_refault)   /* pages that came back */                                     \
   X(workingset_activate)  /* of these, soon enough to have been a mistake */             \
-  X(pool_limit_hit)       /* stores refused because the pool is full */                  \
+  X(pool_limit_hit)       /* times that the pool was full, and writeback began */        \
   X(swap_max_hit)         /* writebacks that found swap.max reached */                   \
   X(zswap_max_hit)        /* writebacks and refused stores because of zswap.max */       \
   X(reject_compress_poor) /* pages that do not compress */                               \
-  X(reject_compress_fail) /* stores that found no memory */                              \
+  X(reject_alloc_fail)    /* stores that found no memory */                              \
   X(decompress_fail)      /* pages lost to a damaged object: poisoned */                 \
   X(written_back_pages)                                                                  \
   X(written_back_bytes)     /* what these took in the pool */                            \

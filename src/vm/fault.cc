@@ -159,7 +159,6 @@ void Space::count_load(PageIndex page, State from, bool faulted) {
   if (!faulted) return;
   add_to(stats.pgmajfault);
   accounts.count(account, &Account::pgmajfault);
-  accounts.count(account, &Account::workingset_refault);
 }
 
 // A captured page that was not compressed yet goes back. Called with the slot locked; always unlocks it.
@@ -310,6 +309,7 @@ std::uint32_t Space::fill_window(PageIndex page) {
 PageWord Space::word_after_load(PageIndex page, PageWord entry_word) {
   memgroup::Stats& stats = group_->stats();
   add_to(stats.workingset_refault);
+  group_->accounts().count(owners_.at(page), &memgroup::Account::workingset_refault);
   // Refault distance in units of 1/64 of the limit: what was out for less than a turn of the resident set
   // would have been a hit with a little more memory. Nearly a turn is what everything takes that is used in a
   // loop too large for the memory: kept all, none of it would stay (docs/performance.md).

@@ -241,7 +241,7 @@ bool Zswap::put(const swap::Content& content, swap::Owner owner, std::uint32_t* 
     if (handle && !sync::is_mutant(sync::Mutant::kKeepObject)) {
       group_->uncharge(pool_.free(handle, content.length));
     }
-    add_to(stats.reject_compress_fail);
+    add_to(stats.reject_alloc_fail);
     return false;
   }
   count_stored(owner.account, 1, content.length);

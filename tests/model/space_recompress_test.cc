@@ -66,5 +66,28 @@ TEST_F(RecompressTest, NoShareNoWork) {
   EXPECT_EQ(world_.stats().recompressed_pages.load(), 0u);
 }
 
+// What comes back leaves holes all over the pool. Nobody asks for anything but room.
+TEST(PoolTest, IsPackedWhenMemoryIsWanted) {
+  constexpr std::uint64_t kMany = World::kPages;
+  World w({.seed = 6, .limit_pages = 5000, .frame_count = 2048});
+  w.allow_steps(1000000);
+  w.map_range({World::kBase, World::kBase + kMany}, true);
+  for (std::uint64_t i = 0; i < kMany; ++i) {
+    ASSERT_TRUE(w.write_page(World::kBase + i, make_content(ContentKind::kCompressible, i % 7 + 1)));
+  }
+  w.space().page_out({World::kBase, World::kBase + kMany}, w.worker());
+  for (std::uint64_t i = 0; i < kMany; ++i) {
+    if (i % 8 != 0) {
+      ASSERT_TRUE(w.check_page(World::kBase + i));
+    }
+  }
+  ASSERT_EQ(w.stats().pool_compacted_pages.load(), 0u);
+  std::uint64_t before = w.space().zswap().pool().pages();
+  w.space().reclaim_to(w.group().usage() - 40, w.worker());
+  EXPECT_GT(w.stats().pool_compacted_pages.load(), 30u) << before << " pages";
+  w.check_structure();
+  w.verify_everything();
+}
+
 }  // namespace
 }  // namespace coldpress::testing

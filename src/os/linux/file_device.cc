@@ -47,7 +47,7 @@ Error can_not(const char* what, const char* path, long answer) {
   return Error{text};
 }
 
-IoStatus status_of(long answer) {
+IoStatus io_status(long answer) {
   return answer == -ENOSPC || answer == -EDQUOT ? IoStatus::kNoSpace : IoStatus::kError;
 }
 
@@ -247,7 +247,7 @@ IoStatus FileDevice::write_now(const Write& write) const {
     long put = raw_syscall(SYS_pwrite64, fd_, reinterpret_cast<long>(write.from + done),
                            static_cast<long>(write.count - done), static_cast<long>(write.offset + done));
     if (put == -EINTR) continue;
-    if (put <= 0) return status_of(put);
+    if (put <= 0) return io_status(put);
     done += static_cast<std::size_t>(put);
   }
   return IoStatus::kDone;
@@ -257,7 +257,7 @@ IoStatus FileDevice::write_now(const Write& write) const {
 IoStatus FileDevice::ended(std::uint32_t tag, int result) const {
   const Write& write = writes_[tag];
   if (result == static_cast<int>(write.count)) return IoStatus::kDone;
-  if (result < 0 && result != -EAGAIN && result != -EINTR && result != -ECANCELED) return status_of(result);
+  if (result < 0 && result != -EAGAIN && result != -EINTR && result != -ECANCELED) return io_status(result);
   std::size_t done = result > 0 ? static_cast<std::size_t>(result) / kBlockBytes * kBlockBytes : 0;
   return write_now({write.offset + done, write.from + done, write.count - done});
 }

@@ -8,7 +8,7 @@ namespace {
 
 constexpr int kOpenFlags = O_CLOEXEC | O_NONBLOCK;
 
-MoveStatus status_of(long error) {
+MoveStatus move_status(long error) {
   switch (-error) {
     case EBUSY:
       return MoveStatus::kBusy;
@@ -37,7 +37,7 @@ MoveResult result_of(long answer, std::int64_t done_bytes, std::uint32_t pages) 
     return {moved, moved == pages ? MoveStatus::kDone : MoveStatus::kChanging};
   }
   if (answer == 0) return {pages, MoveStatus::kDone};
-  return {0, status_of(answer)};
+  return {0, move_status(answer)};
 }
 
 long open_raw(OpenedBy& by) {
@@ -102,7 +102,7 @@ namespace {
 MoveStatus register_range(int fd, PageRange range, std::uint64_t mode) {
   uffdio_register request{{range.begin.address(), range.pages() << kPageShift}, mode, 0};
   long answer = sys_ioctl(fd, UFFDIO_REGISTER, &request);
-  return answer == 0 ? MoveStatus::kDone : status_of(answer);
+  return answer == 0 ? MoveStatus::kDone : move_status(answer);
 }
 }  // namespace
 
@@ -141,7 +141,7 @@ MoveStatus Userfault::poison(std::uint64_t at, bool wakes) const {
   constexpr std::uint64_t kDontWake = 1;
   abi::UffdioPoison request{at, kPageBytes, wakes ? 0 : kDontWake, 0};
   long answer = sys_ioctl(fd_, abi::kUffdioPoison, &request);
-  return answer == 0 ? MoveStatus::kDone : status_of(answer);
+  return answer == 0 ? MoveStatus::kDone : move_status(answer);
 }
 
 void Userfault::wake(PageRange range) const {

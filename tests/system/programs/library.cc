@@ -149,6 +149,16 @@ int run(const std::string& file, bool signal) {
     for (std::size_t step = 1; !done; step = step % 7 + 1) verify(bytes, step);
   });
   expect(pager.swapon("ram:128M"), "", "swapon of memory");
+  // Cancelled while it is at work, of which this is a small part; sooner it is taken back.
+  std::string said = "cancelled";
+  for (unsigned tries = 1; said == "cancelled"; ++tries) {
+    std::thread waits([&] { said = pager.swapoff(file); });
+    usleep(3000 * tries);
+    pager.cancel();
+    waits.join();
+  }
+  expect(said, "interrupted", "swapoff that is cancelled");
+  require(pager.statistics().swap_pages > 0, "the device is in use");
   expect(pager.swapoff(file), "", "swapoff under load");
   expect(pager.swapoff("ram"), "ENOMEM", "swapoff of what does not fit");
   expect(pager.set("colour=red"), "colour=red can not be set", "what there is not");

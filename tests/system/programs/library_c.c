@@ -95,6 +95,8 @@ static void devices(coldpress_pager* pager, const char* file, coldpress_region* 
   expect(coldpress_writeback(pager, kMiB, &error), COLDPRESS_OK, error.text);
   expect(coldpress_swapoff(pager, "ram", &error), COLDPRESS_OK, error.text);
   expect(coldpress_swapoff(pager, file, &error), COLDPRESS_REFUSED, "swapoff without room");
+  expect(coldpress_cancel(pager), COLDPRESS_OK, "nobody waits");
+  expect(coldpress_cancel(NULL), COLDPRESS_INVALID, "of no pager");
   require(strncmp(error.text, "ENOMEM", 6) == 0, "ENOMEM");
   expect(coldpress_set(pager, "colour=red", &error), COLDPRESS_REFUSED, "what there is not");
   expect(coldpress_set(pager, "codec=zstd:3", NULL), COLDPRESS_OK, "another codec");

@@ -36,7 +36,7 @@ TEST(Stats, TheKernelsNamesAreThere) {
   for_each_field(stats, [&](const char* name, std::uint64_t) { names.insert(name); });
   for (const char* name :
        {"pgfault", "pgmajfault", "pswpin", "pswpout", "zswpin", "zswpout", "zswpwb", "swpin_zero",
-        "swpout_zero", "workingset_refault", "pool_limit_hit", "reject_compress_poor", "reject_compress_fail",
+        "swpout_zero", "workingset_refault", "pool_limit_hit", "reject_compress_poor", "reject_alloc_fail",
         "decompress_fail", "written_back_pages", "stored_pages"}) {
     EXPECT_TRUE(names.contains(name)) << name;
   }

@@ -193,7 +193,7 @@ TEST_F(ZswapTest, SaysWhenThePoolIsFull) {
     stored.emplace(entry, seed);
   }
   EXPECT_EQ(result, StoreResult::kNoMemory);
-  EXPECT_EQ(stats.reject_compress_fail.load(), 1u);
+  EXPECT_EQ(stats.reject_alloc_fail.load(), 1u);
   EXPECT_EQ(stats.stored_pages.load(), stored.size());
   for (auto [entry, seed] : stored) {
     Page back;
