@@ -1,4 +1,5 @@
-// The pool under any sequence of allocations and frees, beside a plain list of what should be there.
+// The pool under any sequence of allocations, frees, compactions and pins, beside a plain list of what should
+// be there.
 #include <cstring>
 #include <vector>
 
@@ -54,6 +55,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       for (std::size_t i = 0; i < bytes; ++i) bytes_of_it[i] = static_cast<std::byte>(what + i);
     }
     if (what % 64 == 0) taken -= pool.trim(what == 0);
+    if (what % 64 == 1) {
+      const Object* user = objects.empty() ? nullptr : &objects[what % objects.size()];
+      const std::byte* bytes = user != nullptr ? pool.pin(user->handle) : nullptr;
+      taken -= pool.give_back(pool.compact(input.byte()));
+      require(user == nullptr || pool.data(user->handle) == bytes, "what is pinned stays where it is");
+      if (user != nullptr) pool.unpin(user->handle);
+    }
     require(pool.held_pages() == taken, "what it takes and gives back is what it has");
     require(pool.stats().objects == objects.size(), "the number of objects is right");
     require(pool.stats().object_bytes == asked, "the bytes asked for are right");

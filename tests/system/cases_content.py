@@ -215,10 +215,11 @@ def fork_tree_unprivileged():
 
 
 def orphans(how, rounds, path):
-    """What the children wrote. By a shell: what the tool itself starts waits for others when it ends."""
-    line = f"for i in $(seq {rounds}); do {program('orphan')} 40 {how}; sleep 0.6; done"
+    """What the children wrote. By a shell, which waits until they have closed what they write to: what the
+    tool itself starts waits for others when it ends."""
+    line = f'for i in $(seq {rounds}); do echo "$({program("orphan")} 40 {how})"; done'
     outcome = run_limited(16 * MIB, ["sh", "-c", line], ["--quiet", "--fault-path", path])
-    return outcome.stdout.decode().split("\n")[:-1], outcome
+    return outcome.stdout.decode().split(), outcome
 
 
 @case(timeout_s=120, serial=True)

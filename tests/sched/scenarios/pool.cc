@@ -208,7 +208,7 @@ std::vector<Scenario> pool_scenarios() {
       {.name = "store_against_compaction",
        .body = store_against_compaction,
        .marks = {"zspool: compaction moves an object"},
-       .mutants = {{Mutant::kWriteUnpinned, "write_unpinned"}}},
+       .mutants = {{Mutant::kWriteUnpinned, "write_unpinned"}, {Mutant::kListAtAccess, "list_at_access"}}},
   };
 }
 
