@@ -35,14 +35,14 @@ struct Pager::Implementation {
     using runtime::Given;
     constexpr unsigned kForeverS = ~0u;  // the place for orders is this process's until it is done
     runtime::ControlPage& page = engine->control();
-    sync::MutexLock lock(ordering);
-    Text answer;
     struct Watch final : runtime::OrderWatch {
       explicit Watch(const sync::Atomic<std::uint32_t>& of) : cancels(of), before(of.load()) {}
       bool cancelled() const override { return cancels.load() != before; }
       const sync::Atomic<std::uint32_t>& cancels;
       const std::uint32_t before;
-    } watch(cancels);
+    } watch(cancels);  // before the lock: who waits for his turn is cancelled, too
+    sync::MutexLock lock(ordering);
+    Text answer;
     switch (runtime::give_order(page, order, text, argument, kForeverS, watch, answer)) {
       case Given::kFollowed:
         return "";

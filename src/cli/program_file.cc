@@ -16,7 +16,7 @@
 namespace coldpress::cli {
 namespace {
 
-constexpr int kBad = 2, kNotExecutable = 126, kNotFound = 127;
+constexpr int kNotExecutable = 126, kNotFound = 127;
 
 bool is_file(const std::string& path) {
   struct stat status;

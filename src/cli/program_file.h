@@ -6,6 +6,8 @@
 
 namespace coldpress::cli {
 
+inline constexpr int kBad = 2;  // exit status of run(): something is wrong with how it was called
+
 struct ProgramFile {
   std::string path;     // found through PATH, as exec would
   int exit_status = 0;  // 0: can be preloaded; else what run() returns

@@ -18,8 +18,6 @@
 namespace coldpress::cli {
 namespace {
 
-constexpr int kBadUsage = 2;
-
 bool in_memory(const char* directory) {
   constexpr long kTmpfs = 0x01021994, kRamfs = 0x858458f6;
   struct statfs about;
@@ -114,12 +112,12 @@ std::string make_config(const RunOptions& options, runtime::Config& config) {
 int run(const RunOptions& options) {
   if (options.program.empty()) {
     complain("no program to run: coldpress run [OPTIONS] -- PROGRAM [ARGUMENTS...]");
-    return kBadUsage;
+    return kBad;
   }
   runtime::Config config;
   if (std::string problem = make_config(options, config); !problem.empty()) {
     complain(problem);
-    return kBadUsage;
+    return kBad;
   }
   ProgramFile program = inspect_program(options.program[0]);
   if (program.exit_status != 0) {
@@ -129,20 +127,20 @@ int run(const RunOptions& options) {
   std::string library = find_preload_library();
   if (library.empty()) {
     complain("libcoldpress-preload.so is not beside the tool: build or install coldpress again");
-    return kBadUsage;
+    return kBad;
   }
   if (library.find_first_of(" :") != std::string::npos) {
     complain("the loader can not preload from a path with a space or a colon: " + library + "; move it");
-    return kBadUsage;
+    return kBad;
   }
   if (std::string problem = machine_problem(); !problem.empty()) {
     complain(problem);
-    return kBadUsage;
+    return kBad;
   }
   char value[4096];
   if (!runtime::format_config(config, value, sizeof value)) {
     complain("the options are too long");
-    return kBadUsage;
+    return kBad;
   }
   setenv(runtime::kConfigVariable, value, 1);
   const char* already = std::getenv("LD_PRELOAD");

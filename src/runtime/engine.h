@@ -28,6 +28,8 @@
 
 namespace coldpress::runtime {
 
+inline constexpr std::int64_t kMillisecond = 1'000'000;  // ns
+
 enum class Mode { kProcess, kLibrary };
 
 class Engine final : public vm::ForkHandler, public vm::UsageSource {

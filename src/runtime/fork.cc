@@ -38,8 +38,7 @@
 namespace coldpress::runtime {
 namespace {
 
-constexpr std::int64_t kMs = 1'000'000;
-constexpr std::int64_t kPatienceNs = 5000 * kMs;
+constexpr std::int64_t kPatienceNs = 5000 * kMillisecond;
 constexpr char kHere = 'H', kWhole = 'W', kTorn = 'T', kFilled = 'F', kEarly = 'E';
 
 }  // namespace
@@ -126,15 +125,15 @@ void Engine::fork_duty(vm::Worker& worker) {
       worker.put_aside(fault.range.begin, fault.write);
     }
     gate_.end();
-    mmu_.wait_message(kMs);
+    mmu_.wait_message(kMillisecond);
     return;
   }
   if (forking_thread_.load() == 0 || !duty_mutex_.try_lock()) {
-    gate_.wait_open(kMs);
+    gate_.wait_open(kMillisecond);
     return;
   }
   duty_socket_ = fork_sockets_[0] >= 0 ? os::take_from_program(fork_sockets_[0]) : -1;
-  constexpr std::int64_t kDelay = 2 * kMs;
+  constexpr std::int64_t kDelay = 2 * kMillisecond;
   std::int64_t first_stashed = worker.pending_count > 0 ? sync::now_ns() : 0;
   auto serve_stashed = [&] {
     gate_.force_begin();
@@ -161,7 +160,7 @@ void Engine::fork_duty(vm::Worker& worker) {
     if (first_stashed == 0 && worker.pending_count > 0) first_stashed = sync::now_ns();
     // The forking thread may wait for a lock of a thread that waits here.
     if (first_stashed != 0 && sync::now_ns() - first_stashed > kDelay) serve_stashed();
-    mmu_.wait_message(first_stashed != 0 ? kDelay / 4 : kMs);
+    mmu_.wait_message(first_stashed != 0 ? kDelay / 4 : kMillisecond);
   }
   if (duty_socket_ >= 0) os::sys_close(duty_socket_);
   duty_socket_ = -1;
@@ -242,7 +241,7 @@ bool Engine::wait_early(PageIndex page) {
 
 // In the child: a byte from the parent, however long that is stopped. os::kEnded: it is not there any more.
 char Engine::hear(int socket, int* fd) {
-  constexpr std::int64_t kLookNs = 1000 * kMs;
+  constexpr std::int64_t kLookNs = 1000 * kMillisecond;
   for (;;) {
     if (char byte = os::receive_byte(socket, kLookNs, fd); byte != 0) return byte;
   }
@@ -250,7 +249,7 @@ char Engine::hear(int socket, int* fd) {
 
 // In the child: returns when the parent has filled it. `ended`: the parent is not there any more, or done.
 void Engine::wait_until_filled(bool ended) {
-  constexpr std::int64_t kLookNs = kMs / 5;
+  constexpr std::int64_t kLookNs = kMillisecond / 5;
   while (control().followed.load() <= followed_) {
     long parent = os::sys_getppid();  // 0: in another namespace, where no number says it
     ended = ended || (parent != pid_ && parent != 0);

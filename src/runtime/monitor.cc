@@ -11,7 +11,6 @@
 namespace coldpress::runtime {
 namespace {
 
-constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::int64_t kLongestTickNs = 50 * kMillisecond;
 constexpr std::int64_t kShortestTickNs = kMillisecond;
 // Between tries to reach a high mark that can not be reached.

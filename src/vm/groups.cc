@@ -19,7 +19,7 @@ using memgroup::AccountId;
 using memgroup::kProcess;
 namespace {
 
-constexpr std::uint32_t kFutileTurnsWithin = 4, kMostIdleSteps = 8;
+constexpr std::uint32_t kMostIdleSteps = 8;
 constexpr std::int64_t kMaxPauseNs = 10'000'000;
 constexpr std::uint64_t kScanPages = 256;  // at once
 
@@ -278,7 +278,7 @@ bool Space::reclaim_group(AccountId id, std::int64_t target, Worker& worker, std
       std::int64_t now = sync::now_ns();
       if (waiting_until == 0) waiting_until = now + kPatienceNs;
       if (!writes || now > waiting_until || device_stuck_.load(sync::kRelaxed)) ++failures;
-      if (failures >= kFutileTurnsWithin) {
+      if (failures >= kFutileTurns) {
         if (account.usage() < account.max.load(sync::kRelaxed)) return false;
         account.hopeless_until_ns.store(now + kMaxPauseNs, sync::kRelaxed);
         group_->accounts().count(id, &Account::limit_exceeded);

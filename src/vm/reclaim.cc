@@ -37,7 +37,6 @@ using swap::kGroupFrames;
 using swap::State;
 
 constexpr unsigned kIncompressibleSkip = PageWord::kMaxSkip, kNoRoomSkip = 3;
-constexpr std::uint32_t kFutileTurns = 4;  // of the hand, before reclaim gives up
 constexpr std::int64_t kFirstPauseNs = 10'000'000, kLongestPauseNs = 1'000'000'000;
 
 }  // namespace

@@ -59,6 +59,8 @@ struct Recheck {
   std::int64_t next_ns = 0, pause_ns = 0;  // the background's own
 };
 
+inline constexpr std::uint32_t kFutileTurns = 4;  // of a hand, before reclaim gives up
+
 // reclaim.cc: that it has given up, until then, and at what usage.
 struct Hopeless {
   sync::Atomic<std::int64_t> until_ns{0}, pause_ns{0}, usage{0};
