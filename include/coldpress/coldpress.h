@@ -123,6 +123,22 @@ coldpress_status coldpress_swapoff(coldpress_pager* pager, const char* device, c
 // a device stays in use. There it is REFUSED or INCOMPLETE. Does not wait.
 coldpress_status coldpress_cancel(coldpress_pager* pager);
 
+// A swap device, as the kernel shows them in /proc/swaps.
+typedef struct coldpress_device {
+  char name[200];  // what coldpress_swapoff() takes
+  uint64_t size_bytes, used_bytes, pages;
+  int priority;
+  int failing;  // a write has failed, and nothing goes there for a while
+} coldpress_device;
+
+// Fills at most `count` of them, each of `size` bytes (sizeof *devices); *all is how many there are. Waits for
+// orders that are under way. `devices` may be NULL when count is 0.
+coldpress_status coldpress_get_devices(coldpress_pager* pager, coldpress_device* devices, size_t count,
+                                       size_t size, size_t* all);
+// The settings as coldpress_set() takes them, each ended by a new line; 1,024 bytes always do. OUT_OF_RANGE:
+// `bytes` do not. Waits for orders that are under way.
+coldpress_status coldpress_get_settings(coldpress_pager* pager, char* text, size_t bytes);
+
 // A moment's counters; names as in the kernel's vmstat (docs/stats.md).
 typedef struct coldpress_pager_statistics {
   uint64_t limit_bytes, resident_bytes, pool_bytes, metadata_bytes;

@@ -54,6 +54,14 @@ struct PagerStatistics {
   std::uint64_t limit_exceeded, decompress_fail, swap_read_fail, swap_write_fail;
 };
 
+// A swap device, as the kernel shows them in /proc/swaps.
+struct SwapDevice {
+  std::string name;  // what swapoff() takes
+  std::uint64_t size_bytes, used_bytes, pages;
+  int priority;
+  bool failing;  // a write has failed, and nothing goes there for a while
+};
+
 class Pager;
 
 inline constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
@@ -190,6 +198,10 @@ class Pager {
   void cancel();
 
   PagerStatistics statistics() const;
+  // The swap devices, and the settings as set() takes them, each ended by a new line. They wait for orders
+  // that are under way; "" or one sentence, too.
+  std::string devices(std::vector<SwapDevice>& devices) const;
+  std::string settings(std::string& settings) const;
 
  private:
   friend class Region;

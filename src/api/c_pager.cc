@@ -149,6 +149,37 @@ coldpress_status coldpress_cancel(coldpress_pager* pager) {
   return COLDPRESS_OK;
 }
 
+coldpress_status coldpress_get_devices(coldpress_pager* pager, coldpress_device* devices, size_t count,
+                                       size_t size, size_t* all) {
+  if (pager == nullptr || all == nullptr || size == 0 || (devices == nullptr && count != 0)) {
+    return COLDPRESS_INVALID;
+  }
+  return order(pager, nullptr, COLDPRESS_REFUSED, [&](Pager& of) {
+    std::vector<SwapDevice> found;
+    std::string answer = of.devices(found);
+    *all = found.size();
+    for (std::size_t i = 0; i < std::min(count, found.size()); ++i) {
+      const SwapDevice& device = found[i];
+      coldpress_device told{{},           device.size_bytes, device.used_bytes,
+                            device.pages, device.priority,   device.failing ? 1 : 0};
+      device.name.copy(told.name, sizeof told.name - 1);
+      c::give(told, reinterpret_cast<char*>(devices) + i * size, size);
+    }
+    return answer;
+  });
+}
+
+coldpress_status coldpress_get_settings(coldpress_pager* pager, char* text, size_t bytes) {
+  if (pager == nullptr || text == nullptr) return COLDPRESS_INVALID;
+  std::string settings;
+  coldpress_status status =
+      order(pager, nullptr, COLDPRESS_REFUSED, [&](Pager& of) { return of.settings(settings); });
+  if (status != COLDPRESS_OK) return status;
+  if (bytes <= settings.size()) return COLDPRESS_OUT_OF_RANGE;
+  std::memcpy(text, settings.c_str(), settings.size() + 1);
+  return COLDPRESS_OK;
+}
+
 coldpress_status coldpress_get_statistics(const coldpress_pager* pager,
                                           coldpress_pager_statistics* statistics, size_t size) {
   if (pager == nullptr || statistics == nullptr || size == 0) return COLDPRESS_INVALID;

@@ -31,7 +31,8 @@ struct Pager::Implementation {
   sync::Mutex ordering;  // one order after the other
   sync::Atomic<std::uint32_t> cancels{0};
 
-  std::string order(runtime::Order order, const std::string& text, std::uint64_t argument) {
+  std::string order(runtime::Order order, const std::string& text, std::uint64_t argument,
+                    runtime::Told* told = nullptr) {
     using runtime::Given;
     constexpr unsigned kForeverS = ~0u;  // the place for orders is this process's until it is done
     runtime::ControlPage& page = engine->control();
@@ -43,7 +44,7 @@ struct Pager::Implementation {
     } watch(cancels);  // before the lock: who waits for his turn is cancelled, too
     sync::MutexLock lock(ordering);
     Text answer;
-    switch (runtime::give_order(page, order, text, argument, kForeverS, watch, answer)) {
+    switch (runtime::give_order(page, order, text, argument, kForeverS, watch, answer, told)) {
       case Given::kFollowed:
         return "";
       case Given::kRefused:

@@ -108,6 +108,25 @@ PagerStatistics Pager::statistics() const {
           s.limit_exceeded,    s.decompress_fail, s.swap_read_fail, s.swap_write_fail};
 }
 
+std::string Pager::devices(std::vector<SwapDevice>& devices) const {
+  runtime::Told told;
+  devices.clear();
+  std::string answer = implementation_->order(runtime::Order::kDevices, "", 0, &told);
+  for (std::size_t i = 0; answer.empty() && i < told.devices.count; ++i) {
+    const runtime::DeviceRows::Row& row = told.devices.rows[i];
+    devices.push_back({row.name, row.size_bytes, row.used_bytes, row.pages, row.priority,
+                       row.state == runtime::DeviceRows::State::kFailing});
+  }
+  return answer;
+}
+
+std::string Pager::settings(std::string& settings) const {
+  runtime::Told told;
+  std::string answer = implementation_->order(runtime::Order::kSettings, "", 0, &told);
+  settings = answer.empty() ? told.settings : "";
+  return answer;
+}
+
 struct Region::Part {
   PageRange pages;
   char* start;

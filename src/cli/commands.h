@@ -25,11 +25,13 @@ int run(const RunOptions& options);
 int doctor(bool json);
 int stat(long pid, bool json);
 // Each setting is KEY=VALUE. 1: the process refused.
+// Without settings: prints those that it has.
 int set(long pid, const std::vector<std::string>& settings);
 int reclaim(long pid, const std::string& size);
 int writeback(long pid, const std::string& size);
 // The classes of the pool of compressed pages; `compact`: after packing it as densely as it goes.
 int pool(long pid, bool compact, bool json);
+int swaps(long pid, bool json);
 int swapon(long pid, const std::string& text);
 int swapoff(long pid, const std::string& name);
 // rounds: 0 for ever.

@@ -65,14 +65,12 @@ int parse_and_run(int argc, char** argv) {
     command->add_option("PID", pid, "process id")->required()->check(CLI::PositiveNumber);
     return command;
   };
-  auto* set_command = for_process("set", "change the settings of a managed process");
-  set_command
-      ->add_option(
-          "SETTING", settings,
-          "limit=SIZE high|swap.max|zswap.max=SIZE|max max_pool_percent=0..100 "
-          "accept_threshold_percent=0..100 writeback=0|1 "
-          "shrinker=0|1 recompress_percent=0..100 readahead=1..16 enabled=0|1 codec=lz4|zstd[:LEVEL]")
-      ->required();
+  auto* set_command = for_process("set", "change the settings of a managed process, or print them");
+  set_command->add_option(
+      "SETTING", settings,
+      "none: prints all; limit=SIZE high|swap.max|zswap.max=SIZE|max max_pool_percent=0..100 "
+      "accept_threshold_percent=0..100 writeback=0|1 "
+      "shrinker=0|1 recompress_percent=0..100 readahead=1..16 enabled=0|1 codec=lz4|zstd[:LEVEL]");
   auto* reclaim_command = for_process("reclaim", "compress memory of a managed process now");
   reclaim_command->add_option("SIZE", size, "how much: 100M")->required();
   auto* writeback_command = for_process("writeback", "write compressed pages to the swap devices now");
@@ -82,6 +80,9 @@ int parse_and_run(int argc, char** argv) {
       for_process("pool", "what the pool of compressed pages of a managed process looks like");
   pool_command->add_flag("--compact", compact, "pack it as densely as it goes, first");
   pool_command->add_flag("--json", pool_json, "as JSON");
+  bool swaps_json = false;
+  auto* swaps_command = for_process("swaps", "the swap devices of a managed process");
+  swaps_command->add_flag("--json", swaps_json, "as JSON");
   auto* swapon_command = for_process("swapon", "give a managed process a swap device");
   swapon_command->add_option("DEVICE", device, "PATH[,size=SIZE][,prio=N] or ram:SIZE[,prio=N]")->required();
   auto* swapoff_command = for_process("swapoff", "bring everything back from a swap device, and give it up");
@@ -121,6 +122,7 @@ int parse_and_run(int argc, char** argv) {
   if (*reclaim_command) return reclaim(pid, size);
   if (*writeback_command) return writeback(pid, size);
   if (*pool_command) return pool(pid, compact, pool_json);
+  if (*swaps_command) return swaps(pid, swaps_json);
   if (*swapon_command) return swapon(pid, device);
   if (*swapoff_command) return swapoff(pid, device);
   if (*top_command) return top(rounds, seconds);

@@ -97,19 +97,20 @@ ControlPage& Managed::control() const {
   return *reinterpret_cast<ControlPage*>(static_cast<std::byte*>(page_) + ControlPage::kOffset);
 }
 
-int Managed::give(runtime::Order what, const std::string& text, std::uint64_t argument, unsigned timeout_s) {
+int Managed::give(runtime::Order what, const std::string& text, std::uint64_t argument, unsigned timeout_s,
+                  runtime::Told* copy) {
   if (!problem_.empty()) {
     complain(problem_);
     return 2;
   }
-  std::string problem = order(what, text, argument, timeout_s);
+  std::string problem = order(what, text, argument, timeout_s, copy);
   if (problem.empty()) return 0;
   complain(problem);
   return 1;
 }
 
 std::string Managed::order(runtime::Order order, const std::string& text, std::uint64_t argument,
-                           unsigned timeout_s) {
+                           unsigned timeout_s, runtime::Told* copy) {
   using runtime::Given;
   ControlPage& page = control();
   Text answer;
@@ -121,7 +122,7 @@ std::string Managed::order(runtime::Order order, const std::string& text, std::u
     sigaction(signal, nullptr, &before);
     if (before.sa_handler == SIG_DFL) sigaction(signal, &action, nullptr);  // not what nohup has off
   }
-  switch (runtime::give_order(page, order, text, argument, timeout_s, *this, answer)) {
+  switch (runtime::give_order(page, order, text, argument, timeout_s, *this, answer, copy)) {
     case Given::kFollowed:
       return "";
     case Given::kRefused:

@@ -21,19 +21,15 @@ class Managed : private runtime::OrderWatch {
   const std::string& problem() const { return problem_; }
   const memgroup::Stats& stats() const { return *static_cast<const memgroup::Stats*>(page_); }
 
-  const runtime::PoolPage& pool() const {
-    return *reinterpret_cast<const runtime::PoolPage*>(static_cast<const std::byte*>(page_) +
-                                                       runtime::PoolPage::kOffset);
-  }
-
   // Gives an order and waits for what became of it, at most timeout_s. The tool's status: 0; or 1, it was
-  // refused, or 2, there was nobody to give it to, after a complaint. SIGINT, SIGTERM and SIGHUP stop it
-  // meanwhile; what it has done stays done.
-  int give(runtime::Order order, const std::string& text, std::uint64_t argument, unsigned timeout_s);
+  // refused, or 2, there was nobody to give it to, after a complaint. 0: `*copy` is what it has told. SIGINT,
+  // SIGTERM and SIGHUP stop it meanwhile; what it has done stays done.
+  int give(runtime::Order order, const std::string& text, std::uint64_t argument, unsigned timeout_s,
+           runtime::Told* copy = nullptr);
 
  private:
-  std::string order(runtime::Order order, const std::string& text, std::uint64_t argument,
-                    unsigned timeout_s);
+  std::string order(runtime::Order order, const std::string& text, std::uint64_t argument, unsigned timeout_s,
+                    runtime::Told* copy);
   runtime::ControlPage& control() const;
   bool ended() const override;
   bool cancelled() const override;

@@ -1,6 +1,7 @@
 // Orders to a managed process: set, reclaim, writeback, swapon, swapoff.
 #include <fmt/format.h>
 
+#include <cstring>
 #include <filesystem>
 
 #include "base/size_text.h"
@@ -39,6 +40,13 @@ std::string absolute_spec(const std::string& text) {
 }  // namespace
 
 int set(long pid, const std::vector<std::string>& settings) {
+  if (settings.empty()) {
+    runtime::Told told;
+    int status = Managed(pid, true).give(runtime::Order::kSettings, "", 0, kQuickS, &told);
+    if (status == 0)
+      fmt::print("{}", std::string(told.settings, strnlen(told.settings, sizeof told.settings)));
+    return status;
+  }
   for (std::string setting : settings) {
     if (setting.starts_with("limit=")) {
       auto bytes = parse_size(setting.substr(6), os::physical_memory_bytes());

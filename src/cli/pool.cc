@@ -14,9 +14,10 @@ namespace coldpress::cli {
 int pool(long pid, bool compact, bool json) {
   constexpr unsigned kTimeoutS = 3600;
   Managed process(pid, true);
-  int status = process.give(runtime::Order::kPool, "", compact ? 1 : 0, kTimeoutS);
+  runtime::Told told;
+  int status = process.give(runtime::Order::kPool, "", compact ? 1 : 0, kTimeoutS, &told);
   if (status != 0) return status;
-  const runtime::PoolPage& pool = process.pool();
+  const runtime::PoolRows& pool = told.pool;
   auto all = nlohmann::ordered_json::array();
   std::uint64_t pages = 0, in_use = 0, freeable = 0;
   const char* line = "{:>6} {:>14} {:>16} {:>9} {:>9} {:>9} {:>9}\n";
@@ -25,7 +26,7 @@ int pool(long pid, bool compact, bool json) {
                "freeable");
   }
   for (std::size_t i = 0; i < std::min(pool.count, std::uint64_t{std::size(pool.rows)}); ++i) {
-    const runtime::PoolPage::Row& row = pool.rows[i];
+    const runtime::PoolRows::Row& row = pool.rows[i];
     std::uint64_t row_pages = std::uint64_t{row.zspages} * row.pages;
     pages += row_pages;
     in_use += row.in_use;

@@ -60,9 +60,11 @@ namespace coldpress::memgroup {
   X(stored_bytes)      /* compressed bytes now */                \
   X(kept_copies)       /* copies of pages that are in memory */  \
   X(kept_bytes)                                                  \
-  X(zswap_incomp) /* pages in the pool as they are */            \
-  X(swap_pages)   /* pages on swap devices now */                \
-  X(swap_bytes)   /* what they take there */                     \
+  X(zswap_incomp)     /* pages in the pool as they are */        \
+  X(swap_pages)       /* pages on swap devices now */            \
+  X(swap_bytes)       /* what they take there */                 \
+  X(swap_total_bytes) /* of all devices */                       \
+  X(swap_free_bytes)  /* of that, in segments with nothing */    \
   X(limit_bytes)                                                 \
   X(resident_bytes) /* anonymous memory of the program itself */ \
   X(pool_bytes)                                                  \
@@ -80,7 +82,7 @@ namespace coldpress::memgroup {
   X(full_total_us)
 
 struct Stats {
-  static constexpr std::uint64_t kMagic = 0x36535059434c4f43;  // "COLCPYS6": layout version
+  static constexpr std::uint64_t kMagic = 0x37535059434c4f43;  // "COLCYPS7": layout version
   sync::Atomic<std::uint64_t> magic{0};
   sync::Atomic<std::uint64_t> pid{0};
 #define COLDPRESS_FIELD(name) sync::Atomic<std::uint64_t> name{0};

@@ -49,12 +49,16 @@ bool read_swap(std::string_view& text, SwapSpec& spec) {
 
 }  // namespace
 
+Text format_choice(codec::Choice choice) {
+  Text text;
+  if (choice.kind == codec::Kind::kLz4) return text << "lz4";
+  return text << "zstd:" << choice.level;
+}
+
 bool format_config(const Config& config, char* out, std::size_t out_bytes) {
   Text text;
-  text << "limit=" << config.limit_bytes
-       << ";codec=" << (config.codec.kind == codec::Kind::kLz4 ? "lz4" : "zstd:");
-  if (config.codec.kind == codec::Kind::kZstd) text << config.codec.level;
-  text << ";path=" << (config.fault_path == FaultPath::kThread ? "thread" : "signal")
+  text << "limit=" << config.limit_bytes << ";codec=" << format_choice(config.codec).view()
+       << ";path=" << (config.fault_path == FaultPath::kThread ? "thread" : "signal")
        << ";quiet=" << (config.quiet ? 1 : 0) << ";root=" << config.root_pid
        << ";pool=" << config.max_pool_percent << ";check=" << (config.check_accounts ? 1 : 0);
   std::size_t used = 0;

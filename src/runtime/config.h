@@ -48,6 +48,8 @@ struct Config {
   char stats_path[512] = {};  // absolute; empty: no file
 };
 
+// As codec::parse_choice() takes it.
+Text format_choice(codec::Choice choice);
 // Reads a value of --swap: "PATH[,size=SIZE][,prio=N]" or "ram:SIZE[,prio=N]"; "auto" and "none" are the
 // caller's.
 // "" or what is wrong with it.

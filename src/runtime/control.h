@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "runtime/told.h"
 #include "sync/atomic.h"
 
 namespace coldpress::runtime {
@@ -31,7 +32,10 @@ enum class Order : std::uint32_t {
   kSwapOn,     // text: as for --swap
   kSwapOff,    // text: the path, "auto" or "ram"
   kWriteBack,  // argument: bytes
-  kPool,       // fills PoolPage; argument 1: packs the pool as densely as it goes first
+  // These fill Told (told.h).
+  kPool,      // argument 1: packs the pool as densely as it goes first
+  kDevices,   // the swap devices
+  kSettings,  // what kSet has set, or begun with
 };
 
 struct ControlPage {
@@ -71,17 +75,9 @@ struct ControlPage {
 };
 static_assert(sizeof(ControlPage) <= 2048);
 
-// What the pool of compressed pages looks like, class by class: as of the last Order::kPool.
-struct PoolPage {
-  static constexpr std::size_t kOffset = 4096;
-  struct Row {
-    std::uint16_t object_bytes, objects;  // objects: in a zspage
-    std::uint32_t pages;                  // of a zspage
-    std::uint32_t zspages, in_use, freeable_pages;
-  };
-  std::uint64_t count;
-  Row rows[204];
-};
-static_assert(sizeof(PoolPage) <= 4096);
+// The one that belongs to a control page.
+inline Told& told(ControlPage& page) {
+  return *reinterpret_cast<Told*>(reinterpret_cast<std::byte*>(&page) - ControlPage::kOffset + Told::kOffset);
+}
 
 }  // namespace coldpress::runtime

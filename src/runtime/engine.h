@@ -171,6 +171,7 @@ class Engine final : public vm::ForkHandler, public vm::UsageSource {
   // control.cc; by the monitor, inside the gate
   bool order_waits() const;
   bool show_pool(bool compact);
+  void show_settings();
   void device_came();
   void look_for_order();
   bool follow_order(Order order, std::uint64_t argument, Text& answer);

@@ -9,7 +9,7 @@
 namespace coldpress::runtime {
 
 Given give_order(ControlPage& page, Order order, std::string_view text, std::uint64_t argument,
-                 unsigned timeout_s, const OrderWatch& watch, Text& answer) {
+                 unsigned timeout_s, const OrderWatch& watch, Text& answer, Told* copy) {
   using Turn = ControlPage::Turn;
   if (text.size() >= sizeof page.text) {
     answer = Text() << "that is too long";
@@ -56,6 +56,7 @@ Given give_order(ControlPage& page, Order order, std::string_view text, std::uin
     sync::sleep_ns(kLook);
   }
   bool good = page.good != 0;
+  if (good && copy != nullptr) *copy = told(page);
   if (!good) answer = Text() << std::string_view(page.answer, strnlen(page.answer, sizeof page.answer));
   page.pass(mine.in(ControlPage::kDone), mine.in(ControlPage::kIdle));
   return good ? Given::kFollowed : Given::kRefused;

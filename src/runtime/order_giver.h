@@ -32,8 +32,8 @@ class OrderWatch {
   ~OrderWatch() = default;
 };
 
-// Waits at most timeout_s for the end of it.
+// Waits at most timeout_s for the end of it. kFollowed: `*copy`, if there is to be one, is what it has told.
 Given give_order(ControlPage& page, Order order, std::string_view text, std::uint64_t argument,
-                 unsigned timeout_s, const OrderWatch& watch, Text& answer);
+                 unsigned timeout_s, const OrderWatch& watch, Text& answer, Told* copy = nullptr);
 
 }  // namespace coldpress::runtime

@@ -149,6 +149,40 @@ void SwapDevices::forget(std::size_t area) {
   });
 }
 
+void SwapDevices::list(vm::Space* space, DeviceRows& rows) {
+  using Row = DeviceRows::Row;
+  static_assert(kMaxFiles + kMaxRams <= std::size(DeviceRows{}.rows) &&
+                sizeof Row{}.name == sizeof Device{}.name);
+  sync::MutexLock lock(mutex_);
+  rows.count = 0;
+  auto add = [&](const Device& device, const os::BlockDevice& blocks, DeviceRows::Kind kind) {
+    if (!device.open) return;
+    Row& row = rows.rows[rows.count++] = {};
+    std::memcpy(row.name, device.name, sizeof row.name);
+    row.priority = device.priority;
+    row.kind = kind;
+    row.size_bytes = blocks.bytes();
+    if (space != nullptr && device.area < swap::kMaxAreas) {
+      swap::DeviceStore::Use use = space->devices().use_of(device.area);
+      row.size_bytes = use.size_bytes;
+      row.used_bytes = use.used_bytes;
+      row.pages = use.pages;
+      if (use.failing) row.state = DeviceRows::State::kFailing;
+    }
+    if (device.inherited) row.state = DeviceRows::State::kParents;
+  };
+  for (const File& file : files_) {
+    add(file, file.device,
+        file.device.is_block_device() ? DeviceRows::Kind::kPartition : DeviceRows::Kind::kFile);
+  }
+  for (const Ram& ram : rams_) add(ram, ram.device, DeviceRows::Kind::kRam);
+  if (directory_ >= 0 && rows.count < std::size(rows.rows)) {
+    Row& row = rows.rows[rows.count++] = {};
+    std::memcpy(row.name, kAutomatic, sizeof kAutomatic);
+    row.state = DeviceRows::State::kLater;
+  }
+}
+
 bool SwapDevices::make_automatic(const Config& config, vm::Space& space) {
   sync::MutexLock lock(mutex_);
   constexpr std::int64_t kAgainNs = 10'000'000'000;

@@ -14,6 +14,7 @@
 #include "os/linux/file_device.h"
 #include "os/linux/ram_device.h"
 #include "runtime/config.h"
+#include "runtime/told.h"
 #include "vm/space.h"
 
 namespace coldpress::runtime {
@@ -33,6 +34,8 @@ class SwapDevices {
   std::size_t find(std::string_view name) EXCLUDES(mutex_);
   // After it was swapped off.
   void forget(std::size_t area) EXCLUDES(mutex_);
+  // All there are; `space`: nullptr when they were not given to one yet.
+  void list(vm::Space* space, DeviceRows& rows) EXCLUDES(mutex_);
   // Gives what is open to the space. Also says whether more can be had later (make_automatic()).
   bool attach(vm::Space& space);
   // The automatic device. By an engine thread; false: none now, and the reason was reported, the first time.

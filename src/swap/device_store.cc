@@ -9,7 +9,6 @@
 namespace coldpress::swap {
 namespace {
 
-constexpr std::size_t kMaxSegments = std::size_t{1} << 23;  // 2 TiB
 constexpr int kReadTries = 3;
 
 }  // namespace
@@ -24,58 +23,7 @@ bool DeviceStore::init(MemorySource& source, std::size_t max_records) {
   sync::name_object(under_way_bytes_, "bytes under way");
   sync::name_object(leaving_bytes_, "bytes leaving");
   sync::MutexLock lock(mutex_);
-  return segments_.init(source, kMaxSegments) && records_.init(source, max_records);
-}
-
-std::size_t DeviceStore::add_area(os::BlockDevice& device, int priority, const std::byte* key) {
-  auto count = static_cast<std::uint32_t>(
-      std::min<std::uint64_t>(device.bytes() / kSegmentBytes, kMaxSegments / kMaxAreas));
-  sync::MutexLock lock(mutex_);
-  // Best one whose segments, from an earlier use, are enough.
-  std::size_t area = kMaxAreas;
-  for (std::size_t i = 0; i < kMaxAreas; ++i) {
-    if (areas_[i].device != nullptr) continue;
-    if (area == kMaxAreas || (areas_[i].segments >= count && areas_[area].segments < count)) area = i;
-  }
-  if (area == kMaxAreas) return kMaxAreas;
-  Area& a = areas_[area];
-  bool again = a.segments >= count && count > 0;
-  SegmentId first = segments_.add(static_cast<std::uint8_t>(area), count, again ? a.first : SegmentId{});
-  if (!first) return kMaxAreas;
-  std::uint32_t segments = again ? a.segments : count;
-  a = {};
-  a.sealed = key != nullptr;
-  if (key != nullptr) a.sealer.init(key);
-  a.priority = priority;
-  a.first = first;
-  a.segments = segments;
-  a.device = &device;
-  full_.store(false, sync::kRelaxed);
-  writable_areas_.fetch_add(1, sync::kRelease);
-  return area;
-}
-
-bool DeviceStore::freeze_area(std::size_t area) {
-  sync::MutexLock lock(mutex_);
-  if (area >= kMaxAreas || areas_[area].device == nullptr || areas_[area].frozen) return false;
-  if (sync::is_mutant(sync::Mutant::kFreezeNothing)) return true;
-  areas_[area].frozen = true;
-  segments_.freeze(static_cast<std::uint8_t>(area), true);
-  writable_areas_.fetch_sub(1, sync::kRelease);
-  return true;
-}
-
-void DeviceStore::thaw_area(std::size_t area) {
-  sync::MutexLock lock(mutex_);
-  areas_[area].frozen = false;
-  segments_.freeze(static_cast<std::uint8_t>(area), false);
-  writable_areas_.fetch_add(1, sync::kRelease);
-}
-
-void DeviceStore::remove_area(std::size_t area) {
-  freeze_area(area);
-  sync::MutexLock lock(mutex_);
-  areas_[area].device = nullptr;
+  return segments_.init(source, kMostSegments) && records_.init(source, max_records);
 }
 
 std::uint32_t DeviceStore::next_record(std::size_t area, std::uint32_t record, Owner* owner) {

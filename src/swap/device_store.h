@@ -64,6 +64,14 @@ class DeviceStore {
   void thaw_area(std::size_t area);
   // After its last record was dropped and its writes were reaped.
   void remove_area(std::size_t area);
+  struct Use {
+    std::uint64_t size_bytes, used_bytes;  // in whole segments
+    std::uint64_t pages;
+    bool failing;  // a write has failed: there is a pause
+  };
+  Use use_of(std::size_t area);
+  // Of all areas.
+  Use use();
   // Whether two records hold the same page, by what is known of it.
   bool same_content(std::uint32_t record, std::uint32_t other) const {
     return records_[record].checksum == records_[other].checksum;

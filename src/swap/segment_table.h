@@ -22,6 +22,7 @@ namespace coldpress::swap {
 
 inline constexpr std::uint32_t kSegmentBytes = 256 << 10;
 inline constexpr std::size_t kMaxAreas = 16;
+inline constexpr std::size_t kMostSegments = std::size_t{1} << 23;  // 2 TiB, a 16th for an area
 
 struct SegmentId {
   std::uint32_t value = 0;  // 0: none
@@ -73,6 +74,8 @@ class SegmentTable {
   void freeze(std::uint8_t area, bool frozen) { areas_[area].frozen = frozen; }
 
   std::uint32_t writable(std::uint8_t area) const { return areas_[area].frozen ? 0 : areas_[area].writable; }
+  // The same, frozen or not.
+  std::uint32_t unused(std::uint8_t area) const { return areas_[area].writable; }
   std::uint64_t metadata_bytes() const { return std::uint64_t{end_} * sizeof(Segment); }
   // Walks all lists; CHECKs that they agree with the segments. For tests.
   void validate() const;

@@ -149,6 +149,9 @@ void Space::update_gauges() {
   stats.frame_bytes.store(frames << kPageShift, sync::kRelaxed);
   stats.swap_pages.store(devices_.records(), sync::kRelaxed);
   stats.swap_bytes.store(devices_.stored_bytes(), sync::kRelaxed);
+  swap::DeviceStore::Use devices = devices_.use();
+  stats.swap_total_bytes.store(devices.size_bytes, sync::kRelaxed);
+  stats.swap_free_bytes.store(devices.size_bytes - devices.used_bytes, sync::kRelaxed);
   stats.swap_cache_pages.store(frames_.owned_frames(), sync::kRelaxed);
   stats.rss_anon_bytes.store(usage << kPageShift, sync::kRelaxed);
   stats.resident_bytes.store((usage > engine ? usage - engine : 0) << kPageShift, sync::kRelaxed);

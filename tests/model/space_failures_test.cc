@@ -36,9 +36,19 @@ constexpr Failure kFailures[] = {
     {"keep_registered", &SimInterference::keep_registered},
 };
 
+struct DeviceFailure {
+  const char* name;
+  std::uint32_t os::SimDevice::Faults::*odds;
+};
+constexpr DeviceFailure kDeviceFailures[] = {
+    {"read_error", &os::SimDevice::Faults::read_error}, {"write_error", &os::SimDevice::Faults::write_error},
+    {"no_space", &os::SimDevice::Faults::no_space},     {"torn_write", &os::SimDevice::Faults::torn_write},
+    {"lost_write", &os::SimDevice::Faults::lost_write}, {"late", &os::SimDevice::Faults::late},
+};
+
 // All operations but those that bring failures of their own.
 struct Chances {
-  std::uint64_t of_machine, of_memory;
+  std::uint64_t of_machine, of_memory, of_devices;
 };
 Chances run_series(std::uint64_t seed, WorldOptions options) {
   options.seed = seed;
@@ -54,19 +64,25 @@ Chances run_series(std::uint64_t seed, WorldOptions options) {
   for (const World::Operation& operation : World::operations()) {
     std::string name = operation.name;
     if (name == "interference" || name == "device" || name == "storm") continue;
+    bool of_devices = name == "write_back" || name == "page_out" || name == "swap_off" || name == "read";
+    if (of_devices && options.device_faults.only_at != 0) chosen.insert(chosen.end(), 6, operation);
     bool often = name == "page_out" || name == "corrupt" || name == "fork" || name == "read";
     chosen.insert(chosen.end(), often ? 3 : 1, operation);
   }
+  // Devices hear little of each operation.
+  int steps = options.device_faults.only_at != 0 ? 300 : 60;
   for (int i = 0; i < 4; ++i) world.map_some();
-  for (int step = 0; step < 60 && !world.broken(); ++step) {
+  for (int step = 0; step < steps && !world.broken(); ++step) {
     (world.*chosen[random.below(chosen.size())].run)();
   }
   world.finish_changes();
   world.check_structure();
   world.verify_everything();
+  std::uint64_t of_devices = world.device(0).chances() + world.device(1).chances();
   if (!world.broken()) world.close();
+  std::uint64_t of_machine = world.sim().chances(), of_memory = world.memory().calls();
   if (::testing::Test::HasFailure()) std::cerr << "last operations:\n" << world.last_operations();
-  return {world.sim().chances(), world.memory().commits()};
+  return {of_machine, of_memory, of_devices};
 }
 
 std::uint64_t setting(const char* name, std::uint64_t otherwise) {
@@ -98,6 +114,30 @@ TEST_P(SpaceFailures, OneAfterTheOther) {
   std::cout << steps << " runs\n";
 }
 
+class SpaceFailuresOfDevices : public ::testing::TestWithParam<DeviceFailure> {};
+
+// Both devices fail at the same call, each of its own. Five in a row are more than a read is tried.
+TEST_P(SpaceFailuresOfDevices, OneAfterTheOther) {
+  std::uint64_t first = setting("COLDPRESS_MODEL_SEED", 1), runs = setting("COLDPRESS_MODEL_RUNS", 1);
+  std::uint64_t steps = 0, calls = 0;
+  for (std::uint64_t seed = first; seed < first + runs; ++seed) {
+    for (std::uint64_t times : {1, 5}) {
+      for (std::uint64_t at = 1, chances = 1; at <= chances; ++at, ++steps) {
+        os::SimDevice::Faults faults{.only_at = at, .times = times};
+        faults.*GetParam().odds = 1;
+        running_now() = "COLDPRESS_MODEL_SEED=" + std::to_string(seed) + ", call " + std::to_string(at) +
+                        ", " + std::to_string(times) + " in a row";
+        SCOPED_TRACE(running_now());
+        chances = run_series(seed, {.device_faults = faults}).of_devices;
+        calls += chances;
+        if (HasFailure()) return;
+      }
+    }
+  }
+  EXPECT_GT(calls, 0u) << "nothing could fail: this proves nothing";
+  std::cout << steps << " runs\n";
+}
+
 // What can not be noted stops the process (COLDPRESS_CHECK); everything else goes on without. In a process of
 // its own, because of that.
 TEST(SpaceFailuresOfTables, MemoryForTablesRunsOut) {
@@ -107,7 +147,7 @@ TEST(SpaceFailuresOfTables, MemoryForTablesRunsOut) {
     std::uint64_t chances = run_series(seed, {}).of_memory;
     for (std::uint64_t at = 1; at <= chances; ++at, ++steps) {
       for (std::uint64_t times : {1, 3}) {
-        running_now() = "COLDPRESS_MODEL_SEED=" + std::to_string(seed) + ", commit " + std::to_string(at) +
+        running_now() = "COLDPRESS_MODEL_SEED=" + std::to_string(seed) + ", call " + std::to_string(at) +
                         ", " + std::to_string(times) + " in a row";
         SCOPED_TRACE(running_now());
         int said[2];
@@ -119,7 +159,7 @@ TEST(SpaceFailuresOfTables, MemoryForTablesRunsOut) {
           setrlimit(RLIMIT_CORE, &none);
           dup2(said[1], STDERR_FILENO);
           close(said[1]);
-          run_series(seed, {.fail_commit_at = at, .fail_commit_times = times});
+          run_series(seed, {.fail_memory_at = at, .fail_memory_times = times});
           _exit(HasFailure() ? 1 : 0);
         }
         close(said[1]);
@@ -169,6 +209,8 @@ TEST(SpaceFailuresOfForks, AChildHearsOfLostPagesWhateverFails) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Of, SpaceFailures, ::testing::ValuesIn(kFailures),
+                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Of, SpaceFailuresOfDevices, ::testing::ValuesIn(kDeviceFailures),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace

@@ -14,6 +14,9 @@ World::World(const WorldOptions& options)
     : random_(options.seed),
       trace_(options.trace),
       counted_(options.counted),
+      devices_lose_(options.device_faults.read_error + options.device_faults.torn_write +
+                        options.device_faults.lost_write >
+                    0),
       pages_(options.pages),
       sim_({.frame_count = options.frame_count, .patience = 3, .late_forks = options.late_forks}),
       devices_{os::SimDevice(options.device_bytes, options.seed),
@@ -32,8 +35,9 @@ World::World(const WorldOptions& options)
   if (options.device_bytes > 0) {
     add_device(0);
     add_device(1);
+    for (os::SimDevice& device : devices_) device.set_faults(options.device_faults);
   }
-  memory_.fail_commits(options.fail_commit_at, options.fail_commit_times);
+  memory_.fail_calls(options.fail_memory_at, options.fail_memory_times);
 }
 
 void World::add_device(std::size_t number) {
@@ -117,13 +121,21 @@ bool World::matches(const std::byte* bytes, ReferencePage* reference, PageIndex 
   return false;
 }
 
+// Whether the page could not be given because of its device, which the engine has counted. It stays so.
+bool World::lost_by_device(os::Access access, ReferencePage* reference) {
+  bool counted = stats_.swap_read_fail.load() + stats_.decompress_fail.load() > 0;
+  if (access != os::Access::kSigbus || !devices_lose_ || !counted || reference == nullptr) return false;
+  reference->corrupt = true;
+  return true;
+}
+
 bool World::check_page(PageIndex page) {
   PageContent actual;
   auto found = reference_.find(page.value);
   ReferencePage* reference = found == reference_.end() ? nullptr : &found->second;
   os::Access access = sim_.read(page, 0, actual.data(), kPageBytes);
   bool corrupt = reference != nullptr && reference->corrupt;
-  if (access == os::Access::kSigbus && corrupt) return true;
+  if ((access == os::Access::kSigbus && corrupt) || lost_by_device(access, reference)) return true;
   // A damaged page of a range that is being dropped may be gone already.
   if (access != os::Access::kOk || (corrupt && !reference->maybe_zero)) {
     fail("page " + std::to_string(page.value) +
@@ -151,7 +163,7 @@ void World::settle_moves() { space_.handle_fault(kBase + 2 * kPages, false, work
 void World::check_structure() {
   if (!changes_.empty() || broken_) return;
   settle_moves();
-  std::uint64_t compressed = 0, same = 0, in_frames = 0, on_devices = 0;
+  std::uint64_t compressed = 0, same = 0, in_frames = 0, on_devices = 0, lost = 0;
   std::map<std::uint32_t, std::uint32_t> named;  // slots, by how many page words
   for (std::uint64_t i = 0; i < kPages; ++i) {
     PageIndex page = kBase + i;
@@ -165,6 +177,7 @@ void World::check_structure() {
     same += owner->state == swap::State::kSame ? 1 : 0;
     in_frames += owner->state == swap::State::kFrame ? 1 : 0;
     on_devices += owner->state == swap::State::kDevice ? 1 : 0;
+    lost += owner->state == swap::State::kLost ? 1 : 0;
   }
   for (std::uint64_t i = 0; i < kPages; ++i) {
     auto owner = owner_of(space_, kBase + i);
@@ -174,7 +187,8 @@ void World::check_structure() {
   EXPECT_EQ(stats_.stored_pages.load(), compressed);
   EXPECT_EQ(stats_.same_filled_pages.load(), same);
   EXPECT_EQ(space_.frames().owned_frames(), in_frames);
-  EXPECT_EQ(slots(space_).in_use(), compressed + same + in_frames + on_devices);
+  EXPECT_EQ(slots(space_).in_use(), compressed + same + in_frames + on_devices + lost);
+  EXPECT_TRUE(lost == 0 || devices_lose_);
   EXPECT_GE(space_.devices().records(), on_devices);
   if (space_.devices().under_way_bytes() == 0) {
     EXPECT_EQ(space_.devices().records(), on_devices);

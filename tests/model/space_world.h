@@ -35,11 +35,13 @@ struct WorldOptions {
   std::uint64_t pages = 512 * 3;
   // Blocks of the swap devices, two of them; 0: none.
   std::uint64_t device_bytes = 0;
+  // Of both. Pages may be lost, unless these are of writes that say so; they read SIGBUS then.
+  os::SimDevice::Faults device_faults;
   // As in the library: ranges are managed from the start, and what is in memory is counted by the engine, for
   // memory groups.
   bool counted = false;
-  // Of the engine's memory, after it has begun: HeapMemory::fail_commits().
-  std::size_t fail_commit_at = 0, fail_commit_times = 1;
+  // Of the engine's memory, after it has begun: HeapMemory::fail_calls().
+  std::size_t fail_memory_at = 0, fail_memory_times = 1;
   bool trace = false;
 };
 
@@ -170,6 +172,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   // A range of at most `pages` pages within one mapping that no change touches; empty when there is none.
   PageRange pick(std::uint64_t pages, bool need_writable = false, bool whole = false);
   PageIndex pick_free(std::uint64_t pages);
+  bool lost_by_device(os::Access access, ReferencePage* reference);
   bool damage_fits(PageRange range, bool shown);
   void track(Change change);
   void settle(Change& change);
@@ -180,6 +183,7 @@ class World final : public os::FaultHandler, public vm::ForkHandler, public vm::
   Random random_;
   bool trace_;
   bool counted_;
+  bool devices_lose_;
   std::vector<memgroup::AccountId> groups_;
   std::uint64_t pages_;
   bool storming_ = false;

@@ -65,16 +65,16 @@ bool World::damage_fits(PageRange range, bool shown) {
     perhaps = true;
     surely = surely || !found->second.maybe_zero;
   }
-  return shown ? perhaps : !surely;
+  return shown ? perhaps || devices_lose_ : !surely;
 }
 
 // kLater is an answer too: changes may be under way. What the machine has refused is tried again.
 void World::adopt(PageRange range) {
   bool calm = !sim_.changing();
-  std::uint64_t refused = sim_.refused_registrations() + memory_.failed_commits();
+  std::uint64_t refused = sim_.refused_registrations() + memory_.failed_calls();
   vm::Space::Adopted adopted = space_.adopt(range, worker_);
   space_.handle_pending(worker_);
-  if (sim_.refused_registrations() + memory_.failed_commits() != refused) return adopt(range);
+  if (sim_.refused_registrations() + memory_.failed_calls() != refused) return adopt(range);
   if (adopted == vm::Space::Adopted::kRefused) fail("a mapped range was refused");
   if (calm && adopted != vm::Space::Adopted::kYes) fail("a range was not adopted, without a reason");
 }
@@ -149,7 +149,7 @@ void World::clone_some() {
 bool World::write_page(PageIndex page, const PageContent& content) {
   ReferencePage& reference = reference_[page.value];
   os::Access access = sim_.write(page, 0, content.data(), kPageBytes);
-  if (access == os::Access::kSigbus && reference.corrupt) return true;
+  if ((access == os::Access::kSigbus && reference.corrupt) || lost_by_device(access, &reference)) return true;
   if (access != os::Access::kOk || (reference.corrupt && !reference.maybe_zero)) {
     fail("page " + std::to_string(page.value) + ": write went " + (reference.corrupt ? "well" : "wrong"));
     return false;
@@ -187,7 +187,9 @@ void World::write_word() {
     write_page(page, make_content(ContentKind::kCompressible, next_number_++));
     return;
   }
-  if (sim_.write(page, index * 8, &value, sizeof value) != os::Access::kOk) {
+  os::Access access = sim_.write(page, index * 8, &value, sizeof value);
+  if (lost_by_device(access, &reference)) return;
+  if (access != os::Access::kOk) {
     return fail("page " + std::to_string(page.value) + ": not writable");
   }
   reference.content[index] = value;
@@ -224,6 +226,8 @@ void World::pin_some() {
 }
 
 bool World::corrupt_one(PageIndex page) {
+  // A copy that was packed before would be good.
+  if (space_.devices().under_way_bytes() > 0) return false;
   auto owner = owner_of(space_, page);
   if (!owner || owner->count > 1 || !corrupt_page(space_, page)) return false;
   reference_[page.value].corrupt = true;
@@ -278,7 +282,7 @@ void World::group_some() {
     for (int i = 0; i < 3; ++i) {
       groups_.push_back(accounts.open(i == 1 ? groups_[0] : memgroup::kProcess, {}));
       if (groups_.back() != memgroup::kProcess) continue;
-      if (memory_.failed_commits() == 0) return fail("no account");
+      if (memory_.failed_calls() == 0) return fail("no account");
       return groups_.pop_back();
     }
   }
@@ -305,7 +309,7 @@ void World::group_some() {
     default:
       if (range.empty()) break;
       note("give " + text_of(range) + " to group " + std::to_string(id));
-      if (!space_.give_to(range, id) && memory_.failed_commits() == 0) fail("a range could not be given");
+      if (!space_.give_to(range, id) && memory_.failed_calls() == 0) fail("a range could not be given");
   }
   space_.handle_pending(worker_);
 }

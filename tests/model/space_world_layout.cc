@@ -245,7 +245,7 @@ void World::check_child(Change& change) {
       ReferencePage* reference = found == change.snapshot.end() ? nullptr : &found->second;
       os::Access access = sim_.child_read(change.child, page, actual.data());
       bool damaged = reference != nullptr && reference->corrupt;
-      if (access == os::Access::kSigbus && damaged) continue;
+      if ((access == os::Access::kSigbus && damaged) || lost_by_device(access, reference)) continue;
       if (access != os::Access::kOk || (damaged && !reference->maybe_zero)) {
         return fail("page " + std::to_string(page.value) + " of the child: " +
                     (damaged ? "damaged, but readable" : "not readable, but not damaged"));

@@ -28,6 +28,7 @@ class HeapMemory final : public MemorySource {
   void* reserve(std::size_t bytes) override {
     // ReservedArray commits in whole steps, the last one past the end of its reservation.
     constexpr std::size_t kStep = std::size_t{1} << 20;
+    if (fails()) return nullptr;
     bytes = (bytes + kStep - 1) / kStep * kStep;
     void* start = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (start == MAP_FAILED) return nullptr;
@@ -36,12 +37,8 @@ class HeapMemory final : public MemorySource {
     return start;
   }
   bool commit(void* start, std::size_t bytes) override {
+    if (fails()) return false;
     std::lock_guard lock(mutex_);
-    ++commits_;
-    if (fail_at_ != 0 && fail_at_ <= commits_ && commits_ - fail_at_ < fail_times_) {
-      ++failed_;
-      return false;
-    }
     if (bytes > commit_limit_ || committed_ > commit_limit_ - bytes) return false;
     if (mprotect(start, bytes_to_pages(bytes) * kPageBytes, PROT_READ | PROT_WRITE) != 0) return false;
     committed_ += bytes;
@@ -60,18 +57,18 @@ class HeapMemory final : public MemorySource {
     std::lock_guard lock(mutex_);
     commit_limit_ = bytes;
   }
-  // The at-th commit() from now on is refused, and those after it, `times` in all; 0: none.
-  void fail_commits(std::size_t at, std::size_t times) {
+  // The at-th reserve() or commit() from now on is refused, and those after it, `times` in all; 0: none.
+  void fail_calls(std::size_t at, std::size_t times) {
     std::lock_guard lock(mutex_);
     fail_at_ = at;
     fail_times_ = times;
-    commits_ = 0;
+    calls_ = 0;
   }
-  std::size_t commits() const {  // since then
+  std::size_t calls() const {  // since then
     std::lock_guard lock(mutex_);
-    return commits_;
+    return calls_;
   }
-  std::size_t failed_commits() const {
+  std::size_t failed_calls() const {
     std::lock_guard lock(mutex_);
     return failed_;
   }
@@ -86,10 +83,18 @@ class HeapMemory final : public MemorySource {
   }
 
  private:
+  bool fails() {
+    std::lock_guard lock(mutex_);
+    ++calls_;
+    bool fails = fail_at_ != 0 && fail_at_ <= calls_ && calls_ - fail_at_ < fail_times_;
+    failed_ += fails ? 1 : 0;
+    return fails;
+  }
+
   mutable std::mutex mutex_;
   std::vector<std::pair<void*, std::size_t>> reservations_;
   std::size_t commit_limit_ = SIZE_MAX;
-  std::size_t fail_at_ = 0, fail_times_ = 0, commits_ = 0, failed_ = 0;
+  std::size_t fail_at_ = 0, fail_times_ = 0, calls_ = 0, failed_ = 0;
   std::size_t committed_ = 0;
   std::size_t discarded_ = 0;
 };

@@ -116,6 +116,63 @@ def order_codec():
     with_filled(COMPRESSIBLE, ["--swap", "none"], look)
 
 
+def told(*words):
+    done = call([TOOL, *words])
+    check(done.returncode == 0 and not done.stderr, f"{words}: exit {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+def all_devices(pid, path):
+    """What `swaps` says of a file and of memory with a higher priority, which is filled first."""
+    devices = {row["device"]: row for row in json.loads(told("swaps", str(pid), "--json"))["devices"]}
+    check(set(devices) == {path, "ram"}, f"{devices}")
+    ram, file = devices["ram"], devices[path]
+    check(ram["kind"] == "ram" and ram["priority"] == 5 and ram["size_bytes"] == 16 * MIB, f"{ram}")
+    check(file["kind"] == "file" and file["size_bytes"] >= 255 * MIB, f"{file}")
+    check(ram["used_bytes"] >= 15 * MIB and ram["pages"] > 3000, f"the higher priority: {ram}")
+    check(0 < file["used_bytes"] <= file["size_bytes"] and file["pages"] > 0, f"{file}")
+    check(ram["state"] == file["state"] == "ready", f"{devices}")
+    stat = stat_json(pid)
+    check(stat["swap_total_bytes"] == ram["size_bytes"] + file["size_bytes"], "swap_total_bytes")
+    check(0 < stat["swap_free_bytes"] < stat["swap_total_bytes"], "swap_free_bytes")
+    check(re.search(rf"^{re.escape(path)} +file ", told("swaps", str(pid)), re.M) is not None, "as text")
+
+
+@case(timeout_s=120, serial=True)
+def order_settings():
+    """What is set is told, in the words in which it can be set; what was refused is not."""
+
+    def settings(pid):
+        return dict(line.split("=") for line in told("set", str(pid)).splitlines())
+
+    def look(pid):
+        before = settings(pid)
+        check(before["limit"] == str(200 * MIB) and before["codec"] == "lz4", f"{before}")
+        others = {
+            "limit": str(100 * MIB),
+            "high": str(90 * MIB),
+            "swap.max": str(64 * MIB),
+            "zswap.max": str(33 * MIB + 4097),
+            "max_pool_percent": "31",
+            "accept_threshold_percent": "83",
+            "writeback": "0",
+            "shrinker": "1",
+            "recompress_percent": "7",
+            "readahead": "3",
+            "enabled": "0",
+            "codec": "zstd:-3",
+        }
+        check(set(others) == set(before), f"{before}")
+        check(not {key for key in others if others[key] == before[key]}, "nothing that changes")
+        order("set", pid, *[f"{key}={value}" for key, value in others.items()])
+        check(settings(pid) == others, f"{settings(pid)}")
+        order("set", pid, "readahead=17", status=1, says="can not be set")
+        order("set", pid, *[f"{key}={value}" for key, value in before.items()])
+        check(settings(pid) == before, f"{settings(pid)}")
+
+    with_filled(COMPRESSIBLE, ["--swap", "none"], look)
+
+
 @case(timeout_s=120, serial=True)
 def order_swap():
     """A device is given, taken away under load, and given again; refused where the rest does not fit."""
@@ -125,11 +182,14 @@ def order_swap():
         def look(pid):
             order("swapon", pid, f"{path},size=256M")
             order("swapon", pid, f"{path},size=256M", status=1, says="in use")
+            order("swapon", pid, "ram:16M,prio=5")
             order("set", pid, "limit=48M", "max_pool_percent=20")
             wait_until(lambda: stat_json(pid)["swap_pages"] > 5000, "pages on the device")
             wait_until(lambda: rss_anon(pid) < 56 * MIB, "the lower limit")
             order("swapoff", pid, str(path), status=1, says="ENOMEM")
             check(stat_json(pid)["swap_pages"] > 1000, "a refused swapoff emptied the device")
+            all_devices(pid, str(path))
+            order("swapoff", pid, "ram")
             order("set", pid, "limit=200M", "max_pool_percent=100")
             order("swapoff", pid, str(path))
             check(stat_json(pid)["swap_pages"] == 0, "pages are left on it")

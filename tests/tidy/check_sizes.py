@@ -14,6 +14,7 @@ LONG_FILES: dict[str, str] = {}
 # Sources that no unit test of their name covers, and what does.
 COVERED_BY = {
     "src/sync/sched/": "tests/sched/tool/finds_test.cc", "src/vm/clone.cc": "tests/model/space_clone_test.cc",
+    "src/swap/areas.cc": "tests/unit/swap/device_store_test.cc",
     "src/swap/cleaning.cc": "tests/unit/swap/device_store_test.cc",
     "src/vm/accounts.cc": "tests/model", "src/vm/capture.cc": "tests/model",
     "src/vm/shrinker.cc": "tests/model/space_swap_test.cc",
@@ -22,9 +23,11 @@ COVERED_BY = {
     "src/vm/readahead.cc": "tests/model/space_readahead_test.cc",
     "src/vm/writeback.cc": "tests/model/space_swap_test.cc",
     "src/runtime/control.cc": "tests/system/cases_orders.py",
+    "src/runtime/settings.cc": "tests/system/cases_orders.py",
     "src/runtime/swap_devices.cc": "tests/system/cases_swap.py",
     "src/cli/managed.cc": "tests/system/cases_orders.py", "src/cli/order.cc": "tests/system/cases_orders.py",
     "src/cli/top.cc": "tests/system/cases_orders.py", "src/cli/pool.cc": "tests/system/cases_orders.py",
+    "src/cli/swaps.cc": "tests/system/cases_orders.py",
     "src/vm/recompress.cc": "tests/model/space_recompress_test.cc",
     "src/vm/fault.cc": "tests/model",
     "src/vm/fork.cc": "tests/model",

@@ -32,6 +32,7 @@ class FileDevice final : public BlockDevice {
   // In the child of a fork: reads what the parent has written, by a descriptor of the child's own.
   void inherit(int fd);
   int descriptor() const { return fd_; }
+  bool is_block_device() const { return is_block_device_; }
   // For tests, and for sandboxes that kill instead of refusing.
   void without_ring() { ring_state_ = Ring::kRefused; }
 

@@ -18,6 +18,20 @@ std::uint64_t SimDevice::next_random() {  // splitmix64
 void SimDevice::set_faults(const Faults& faults) {
   OneStep lock(mutex_);
   faults_ = faults;
+  chances_ = 0;
+}
+
+std::uint64_t SimDevice::chances() const {
+  OneStep lock(mutex_);
+  return chances_;
+}
+
+bool SimDevice::one_in(std::uint32_t odds) {
+  if (odds == 0) return false;
+  ++chances_;
+  std::uint64_t at = faults_.only_at;
+  if (at != 0) return at <= chances_ && chances_ - at < faults_.times;
+  return choose_one_in(odds, next_random());
 }
 
 void SimDevice::overwrite(std::uint64_t offset, std::span<const std::byte> bytes) {

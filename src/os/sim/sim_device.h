@@ -20,14 +20,17 @@ class SimDevice final : public BlockDevice {
     sync::name_object(hangs_, "device hangs");
   }
 
-  // One in so many calls; 0: never.
+  // One in so many calls; 0: never. What these count is a chance.
   struct Faults {
     std::uint32_t read_error = 0, write_error = 0, no_space = 0;
     std::uint32_t torn_write = 0, lost_write = 0;
     std::uint32_t late = 0;      // a write that is not ready when asked for
     bool answers_never = false;  // no write is ever ready
+    // Instead of at random: only at this chance, from 1 on, and those after it, `times` in all.
+    std::uint64_t only_at = 0, times = 1;
   };
   void set_faults(const Faults& faults);
+  std::uint64_t chances() const;  // since then
   // Reads wait, until it is let go. In tests with tasks.
   void hang();
   void let_go();
@@ -59,7 +62,7 @@ class SimDevice final : public BlockDevice {
     std::uint32_t tag;
   };
   std::uint64_t next_random();
-  bool one_in(std::uint32_t odds) { return odds != 0 && choose_one_in(odds, next_random()); }
+  bool one_in(std::uint32_t odds);
   IoStatus finish(const Write& write);
 
   mutable sync::Mutex mutex_;
@@ -69,7 +72,7 @@ class SimDevice final : public BlockDevice {
   Faults faults_;
   bool synchronous_ = false;
   sync::Atomic<std::uint32_t> hangs_{0};
-  std::uint64_t reads_ = 0;
+  std::uint64_t reads_ = 0, chances_ = 0;
   std::uint64_t random_;
 };
 

@@ -142,6 +142,9 @@ int run(const std::string& file, bool signal) {
   auto statistics = pager.statistics();
   require(statistics.swap_pages > kPages / 4 && statistics.pswpin > 0, "the device is in use");
   require(statistics.limit_exceeded == 0, "the limit was held");
+  std::vector<coldpress::SwapDevice> devices;
+  expect(pager.devices(devices), "", "devices");
+  require(devices.size() == 1 && devices[0].name == file && devices[0].pages > 0, "the device and its use");
 
   // All of it moves while it is read.
   std::atomic<bool> done{false};
@@ -163,6 +166,9 @@ int run(const std::string& file, bool signal) {
   expect(pager.swapoff("ram"), "ENOMEM", "swapoff of what does not fit");
   expect(pager.set("colour=red"), "colour=red can not be set", "what there is not");
   expect(pager.set("codec=zstd:3"), "", "another codec");
+  std::string settings;
+  expect(pager.settings(settings), "", "settings");
+  require(settings.find("\ncodec=zstd:3\n") != std::string::npos, "what was set is told");
   expect(pager.set_limit(160 * kMiB), "", "a higher limit");
   expect(pager.swapoff("ram"), "", "swapoff with room");
   done = true;

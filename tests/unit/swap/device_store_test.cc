@@ -25,6 +25,32 @@ TEST_F(DeviceStoreTest, PacksReadsAndDrops) {
   EXPECT_EQ(device.used_bytes(), 0u) << "freed room is given back";
 }
 
+TEST_F(DeviceStoreTest, TellsWhatIsInUse) {
+  SimDevice first(8 * kMiB), second(4 * kMiB + 5000);
+  std::size_t of_first = add(first, 2), of_second = add(second, 1);
+  EXPECT_EQ(store_.use_of(of_first).size_bytes, 8 * kMiB);
+  EXPECT_EQ(store_.use_of(of_second).size_bytes, 4 * kMiB) << "whole segments";
+  EXPECT_EQ(store_.use_of(of_first).used_bytes, 0u);
+  EXPECT_EQ(store_.use_of(of_second + 1).size_bytes, 0u) << "there is none";
+  for (std::uint32_t id = 1; id <= 300; ++id) pending_[id] = make(2000);
+  write();
+  DeviceStore::Use use = store_.use_of(of_first);
+  EXPECT_EQ(use.pages, 300u);
+  EXPECT_GE(use.used_bytes, 300 * 2000u);
+  EXPECT_LE(use.used_bytes, 4 * kSegmentBytes);
+  EXPECT_FALSE(use.failing);
+  first.set_faults({.write_error = 1, .only_at = 1});
+  pending_[301] = make(2000);
+  write();
+  EXPECT_TRUE(store_.use_of(of_first).failing);
+  write();
+  EXPECT_EQ(store_.use_of(of_second).pages, 1u) << "what the first did not take";
+  EXPECT_EQ(store_.use().size_bytes, 12 * kMiB);
+  EXPECT_EQ(store_.use().pages, 301u);
+  EXPECT_EQ(store_.use().used_bytes,
+            store_.use_of(of_first).used_bytes + store_.use_of(of_second).used_bytes);
+}
+
 TEST_F(DeviceStoreTest, ManyAreReadFromWholeSegments) {
   SimDevice device(8 * kMiB);
   add(device);
