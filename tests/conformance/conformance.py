@@ -14,7 +14,7 @@ import sys
 from rows import ROWS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-TIMEOUT_S = 300
+TIMEOUT_S = 600
 
 
 def command(test, release, sched):
@@ -23,13 +23,15 @@ def command(test, release, sched):
         return [sys.executable, "-B", str(ROOT / "tests/system/run_case.py"), name]
     if program == "sched":
         return [str(sched / "tests/sched/sched_scenarios"), "--scenario", name]
+    if program == "ctest":
+        return ["ctest", "--test-dir", str(sched), "-j", str(os.cpu_count()), "-L", name]
     kind = program.split("_")[0]
     return [str(release / "tests" / kind / program), f"--gtest_filter={name}"]
 
 
 def simulated(test):
     program = test.split(":")[0]
-    return program != "system" and not program.startswith("unit_os") and program != "model_linux"
+    return not program.startswith(("system", "unit_os", "model_linux"))
 
 
 def result(test, release, sched):

@@ -70,7 +70,7 @@ Chances run_series(std::uint64_t seed, WorldOptions options) {
     chosen.insert(chosen.end(), often ? 3 : 1, operation);
   }
   // Devices hear little of each operation.
-  int steps = options.device_faults.only_at != 0 ? 300 : 60;
+  int steps = options.device_faults.only_at != 0 ? 200 : 60;
   for (int i = 0; i < 4; ++i) world.map_some();
   for (int step = 0; step < steps && !world.broken(); ++step) {
     (world.*chosen[random.below(chosen.size())].run)();
@@ -118,11 +118,11 @@ class SpaceFailuresOfDevices : public ::testing::TestWithParam<DeviceFailure> {}
 
 // Both devices fail at the same call, each of its own. Five in a row are more than a read is tried.
 TEST_P(SpaceFailuresOfDevices, OneAfterTheOther) {
-  std::uint64_t first = setting("COLDPRESS_MODEL_SEED", 1), runs = setting("COLDPRESS_MODEL_RUNS", 1);
+  std::uint64_t first = setting("COLDPRESS_MODEL_SEED", 1), runs = setting("COLDPRESS_MODEL_RUNS", 3);
   std::uint64_t steps = 0, calls = 0;
   for (std::uint64_t seed = first; seed < first + runs; ++seed) {
     for (std::uint64_t times : {1, 5}) {
-      for (std::uint64_t at = 1, chances = 1; at <= chances; ++at, ++steps) {
+      for (std::uint64_t at = 1, chances = 1; at <= chances; at += (times + 1) / 2, ++steps) {
         os::SimDevice::Faults faults{.only_at = at, .times = times};
         faults.*GetParam().odds = 1;
         running_now() = "COLDPRESS_MODEL_SEED=" + std::to_string(seed) + ", call " + std::to_string(at) +

@@ -81,6 +81,35 @@ TEST(SpaceSwap, TheShrinkerTakesLessWhenItTookTooMuch) {
   EXPECT_GE(s.world().space().shrinkable(0), most / 2) << "and that is accounted for";
 }
 
+// mm/zswap.c, zswap_shrinker_count(): (objects - loads from devices) * bytes / pages stored, each look for
+// itself.
+TEST(SpaceSwap, TheShrinkersShareIsTheKernelsFormula) {
+  SwapWorld s;
+  vm::Space& space = s.world().space();
+  auto expect_share = [&](std::uint64_t loads) {
+    memgroup::Stats& stats = s.world().stats();
+    std::uint64_t objects = space.zswap().listed(0), stored = stats.stored_pages.load();
+    ASSERT_GT(objects, loads);
+    EXPECT_EQ(space.shrinkable(0), (objects - loads) * stats.stored_bytes.load() / (stored * kPageBytes));
+    EXPECT_EQ(space.shrinkable(0), objects * stats.stored_bytes.load() / (stored * kPageBytes));
+  };
+  s.page_out();
+  expect_share(0);
+  space.write_back(Need::kLastResort, s.world().worker());
+  space.finish_writes(1'000'000'000);
+  for (std::uint64_t wanted : {1, 3, 8}) {
+    std::uint64_t before = s.world().stats().pswpin.load();
+    for (std::uint64_t i = kPages; i-- > 0 && s.world().stats().pswpin.load() < before + wanted;) {
+      auto owner = owner_of(space, World::kBase + i);
+      if (owner && owner->state == swap::State::kDevice) s.world().check_page(World::kBase + i);
+    }
+    // What has come back is out again, in the pool.
+    s.page_out();
+    ASSERT_GE(s.world().stats().pswpin.load(), before + wanted);
+    expect_share(s.world().stats().pswpin.load() - before);
+  }
+}
+
 TEST(SpaceSwap, TheShrinkerWorksWhileThePoolIsNotFull) {
   for (bool enabled : {false, true}) {
     SwapWorld s;

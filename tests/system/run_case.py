@@ -10,6 +10,7 @@ import sys
 import harness
 import cases_aging  # noqa: F401  (importing registers the cases)
 import cases_bench  # noqa: F401
+import cases_conformance  # noqa: F401
 import cases_content  # noqa: F401
 import cases_corruption  # noqa: F401
 import cases_doctor  # noqa: F401

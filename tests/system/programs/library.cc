@@ -83,6 +83,17 @@ void groups(coldpress::Pager& pager) {
     for (std::size_t i = 0; i < region.size() / kPageSize; ++i)
       check_page("group", at + i * kPageSize, key(i));
   };
+  {
+    // The pager's thread takes it; the owner pays.
+    Group owner = pager.group({});
+    coldpress::Region of_owner = pager.map(kSmall, owner);
+    fill(of_owner);
+    expect(pager.reclaim(kSmall / 2), "", "reclaim by another thread");
+    std::uint64_t stored = pager.statistics().stored_pages;
+    require(stored > kSmall / kPageSize / 4 && owner.statistics().stored_pages >= stored * 3 / 4,
+            "what is stored is the owner's");
+    check(of_owner);
+  }
   Group parent = pager.group({.max_bytes = 10 * kMiB});
   Group small = pager.group({.max_bytes = 4 * kMiB}, parent), other = pager.group({});
   require(parent && small && other, "groups");

@@ -251,6 +251,9 @@ TEST_F(LinuxMmuTest, NothingMovesWhileALayoutMessageWaits) {
   EXPECT_EQ(mmu_.install(page(0), FrameId{0}, 1).status, MoveStatus::kChanging);
   EXPECT_EQ(mmu_.fill_zero(page(30), 1, false).status, MoveStatus::kChanging);
   EXPECT_EQ(mmu_.fill_zero(page(30), 1, true).status, MoveStatus::kChanging);
+  static constexpr std::byte kBytes[kPageBytes] = {};
+  EXPECT_EQ(mmu_.install_copy(page(30), kBytes, 1).status, MoveStatus::kChanging);
+  EXPECT_EQ(mmu_.poison(page(30)), MoveStatus::kChanging);
   Message message = mmu_.next_message();
   EXPECT_EQ(message.kind, MessageKind::kRemove);
   EXPECT_EQ(message.range, (PageRange{page(10), page(12)}));
