@@ -145,6 +145,12 @@ typedef struct coldpress_pager_statistics {
   uint64_t stored_pages, stored_bytes, swap_pages, swap_bytes, same_filled_pages;
   uint64_t pgfault, pgmajfault, zswpin, zswpout, pswpin, pswpout, written_back_pages;
   uint64_t limit_exceeded, decompress_fail, swap_read_fail, swap_write_fail;
+  uint64_t kept_bytes, swap_total_bytes, swap_free_bytes, swap_ra, swap_ra_hit;
+  uint64_t workingset_refault, workingset_activate, direct_reclaim;
+  // The time that the program's threads waited for pages, some or all of them: of the last 10, 60 and 300 s,
+  // in percent.
+  double some_avg10, some_avg60, some_avg300, full_avg10, full_avg60, full_avg300;
+  uint64_t some_total_us, full_total_us;
 } coldpress_pager_statistics;
 
 // `size` is sizeof *statistics; what the library does not know of it is 0.

@@ -52,6 +52,12 @@ struct PagerStatistics {
   std::uint64_t stored_pages, stored_bytes, swap_pages, swap_bytes, same_filled_pages;
   std::uint64_t pgfault, pgmajfault, zswpin, zswpout, pswpin, pswpout, written_back_pages;
   std::uint64_t limit_exceeded, decompress_fail, swap_read_fail, swap_write_fail;
+  std::uint64_t kept_bytes, swap_total_bytes, swap_free_bytes, swap_ra, swap_ra_hit;
+  std::uint64_t workingset_refault, workingset_activate, direct_reclaim;
+  // The time that the program's threads waited for pages, some or all of them: of the last 10, 60 and 300 s,
+  // in percent.
+  double some_avg10, some_avg60, some_avg300, full_avg10, full_avg60, full_avg300;
+  std::uint64_t some_total_us, full_total_us;
 };
 
 // A swap device, as the kernel shows them in /proc/swaps.

@@ -101,11 +101,43 @@ void Pager::cancel() { implementation_->cancels.fetch_add(1); }
 PagerStatistics Pager::statistics() const {
   implementation_->engine->refresh_gauges_now();
   const memgroup::Stats& s = implementation_->engine->stats();
-  return {s.limit_bytes,       s.resident_bytes,  s.pool_bytes,     s.metadata_bytes,
-          s.stored_pages,      s.stored_bytes,    s.swap_pages,     s.swap_bytes,
-          s.same_filled_pages, s.pgfault,         s.pgmajfault,     s.zswpin,
-          s.zswpout,           s.pswpin,          s.pswpout,        s.written_back_pages,
-          s.limit_exceeded,    s.decompress_fail, s.swap_read_fail, s.swap_write_fail};
+  auto percent = [](std::uint64_t hundredths) { return static_cast<double>(hundredths) / 100; };
+  return {s.limit_bytes,
+          s.resident_bytes,
+          s.pool_bytes,
+          s.metadata_bytes,
+          s.stored_pages,
+          s.stored_bytes,
+          s.swap_pages,
+          s.swap_bytes,
+          s.same_filled_pages,
+          s.pgfault,
+          s.pgmajfault,
+          s.zswpin,
+          s.zswpout,
+          s.pswpin,
+          s.pswpout,
+          s.written_back_pages,
+          s.limit_exceeded,
+          s.decompress_fail,
+          s.swap_read_fail,
+          s.swap_write_fail,
+          s.kept_bytes,
+          s.swap_total_bytes,
+          s.swap_free_bytes,
+          s.swap_ra,
+          s.swap_ra_hit,
+          s.workingset_refault,
+          s.workingset_activate,
+          s.direct_reclaim,
+          percent(s.some_avg10),
+          percent(s.some_avg60),
+          percent(s.some_avg300),
+          percent(s.full_avg10),
+          percent(s.full_avg60),
+          percent(s.full_avg300),
+          s.some_total_us,
+          s.full_total_us};
 }
 
 std::string Pager::devices(std::vector<SwapDevice>& devices) const {

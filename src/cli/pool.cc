@@ -20,10 +20,10 @@ int pool(long pid, bool compact, bool json) {
   const runtime::PoolRows& pool = told.pool;
   auto all = nlohmann::ordered_json::array();
   std::uint64_t pages = 0, in_use = 0, freeable = 0;
-  const char* line = "{:>6} {:>14} {:>16} {:>9} {:>9} {:>9} {:>9}\n";
+  const char* line = "{:>6} {:>14} {:>16} {:>9} {:>9} {:>9} {:>9}  {}\n";
   if (!json) {
     fmt::print(fmt::runtime(line), "bytes", "zspage pages", "zspage objects", "zspages", "objects", "pages",
-               "freeable");
+               "freeable", "zspages by tenths in use, and full");
   }
   for (std::size_t i = 0; i < std::min(pool.count, std::uint64_t{std::size(pool.rows)}); ++i) {
     const runtime::PoolRows::Row& row = pool.rows[i];
@@ -38,16 +38,17 @@ int pool(long pid, bool compact, bool json) {
                      {"zspages", row.zspages},
                      {"objects", row.in_use},
                      {"pages", row_pages},
-                     {"freeable_pages", row.freeable_pages}});
+                     {"freeable_pages", row.freeable_pages},
+                     {"by_tenth", row.by_tenth}});
     } else if (row.zspages > 0) {
       fmt::print(fmt::runtime(line), row.object_bytes, row.pages, row.objects, row.zspages, row.in_use,
-                 row_pages, row.freeable_pages);
+                 row_pages, row.freeable_pages, fmt::join(row.by_tenth, " "));
     }
   }
   if (json) {
     fmt::print("{}\n", nlohmann::ordered_json{{"pid", pid}, {"classes", all}}.dump(2));
   } else {
-    fmt::print(fmt::runtime(line), "all", "", "", "", in_use, pages, freeable);
+    fmt::print(fmt::runtime(line), "all", "", "", "", in_use, pages, freeable, "");
   }
   return 0;
 }

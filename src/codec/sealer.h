@@ -31,6 +31,11 @@ class Sealer {
 
   // Overwrites a key that is not needed any more.
   static void wipe(std::byte* key, std::size_t bytes);
+  // Overwrites this one's: nothing is sealed or opened any more.
+  void forget() {
+    wipe(state_, kStateBytes);
+    wipe(key_, kKeyBytes);
+  }
 
   // For tests: the cipher for processors without AES instructions.
   void prefer_software() { by_processor_ = false; }

@@ -176,7 +176,10 @@ bool Engine::show_pool(bool compact) {
                     c.shape.pages,
                     static_cast<std::uint32_t>(c.zspages),
                     static_cast<std::uint32_t>(c.objects),
-                    static_cast<std::uint32_t>(c.freeable)};
+                    static_cast<std::uint32_t>(c.freeable),
+                    {}};
+    static_assert(std::size(PoolRows::Row{}.by_tenth) == std::size(zspool::ClassStats{}.by_tenth));
+    std::copy(std::begin(c.by_tenth), std::end(c.by_tenth), pool.rows[i].by_tenth);
   }
   return true;
 }

@@ -79,43 +79,48 @@ Status SwapDevices::open_one(const SwapSpec& spec) {
   return Done{};
 }
 
-bool SwapDevices::attach_one(vm::Space& space, Device& device, os::BlockDevice& blocks, bool sealed) {
+Status SwapDevices::attach_one(vm::Space& space, Device& device, os::BlockDevice& blocks, bool sealed) {
   std::byte key[codec::Sealer::kKeyBytes];
-  if (sealed && !os::random_bytes(key, sizeof key)) return false;
+  if (sealed && !os::random_bytes(key, sizeof key)) {
+    return Error{Text() << "the kernel gives no random bytes for a key (getrandom): no swap device without"};
+  }
   device.area = space.devices().add_area(blocks, device.priority, sealed ? key : nullptr);
   codec::Sealer::wipe(key, sizeof key);
-  return device.area < swap::kMaxAreas;
+  if (device.area < swap::kMaxAreas) return Done{};
+  return Error{Text() << "no room in the tables for another swap device of that size"};
 }
 
-// false: there was no room for one; it is closed.
-bool SwapDevices::attach_new(vm::Space& space) {
-  bool all = true;
+// "", or why one could not be had; it is closed.
+Text SwapDevices::attach_new(vm::Space& space) {
+  Text problem;
   auto attach = [&](auto& device, bool sealed) {
     if (!device.open || device.area < swap::kMaxAreas) return;
-    if (attach_one(space, device, device.device, sealed)) {
+    Status attached = attach_one(space, device, device.device, sealed);
+    if (attached) {
       space.hope_again();
       return;
     }
+    problem = attached.error().text;
     device.device.close();
-    device.open = all = false;
+    device.open = false;
   };
   for (File& file : files_) attach(file, true);
   for (Ram& ram : rams_) attach(ram, false);
-  return all;
+  return problem;
 }
 
 bool SwapDevices::attach(vm::Space& space) {
   sync::MutexLock lock(mutex_);
-  attach_new(space);
+  if (Text problem = attach_new(space); !problem.view().empty()) report(problem);
   return directory_ >= 0;
 }
 
 Status SwapDevices::add_one(const SwapSpec& spec, vm::Space* space) {
   sync::MutexLock lock(mutex_);
   if (auto status = open_one(spec); !status) return status.error();
-  if (space != nullptr && !attach_new(*space)) {
-    return Error{Text() << "no room in the tables for another swap device of that size"};
-  }
+  Text problem;
+  if (space != nullptr) problem = attach_new(*space);
+  if (!problem.view().empty()) return Error{problem};
   return Done{};
 }
 
@@ -200,8 +205,8 @@ bool SwapDevices::make_automatic(const Config& config, vm::Space& space) {
     file->inherited = false;
     file->priority = 0;
     std::memcpy(file->name, kAutomatic, sizeof kAutomatic);
-    if (!attach_one(space, *file, file->device, true)) {
-      problem << "no room in the tables for a swap device";
+    if (auto attached = attach_one(space, *file, file->device, true); !attached) {
+      problem = attached.error().text;
       file->device.close();
       file->open = false;
     }

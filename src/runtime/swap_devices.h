@@ -91,8 +91,8 @@ class SwapDevices {
   template <typename Kind, std::size_t kCount>
   static Kind* unused(Kind (&devices)[kCount]);
   Status open_one(const SwapSpec& spec) REQUIRES(mutex_);
-  bool attach_new(vm::Space& space) REQUIRES(mutex_);
-  static bool attach_one(vm::Space& space, Device& device, os::BlockDevice& blocks, bool sealed);
+  Text attach_new(vm::Space& space) REQUIRES(mutex_);
+  static Status attach_one(vm::Space& space, Device& device, os::BlockDevice& blocks, bool sealed);
   template <typename Visit>
   void for_each(Visit visit);
   std::uint64_t drop_ended() REQUIRES(children_mutex_);

@@ -1,4 +1,4 @@
-// What an order tells beside its answer: the second page of the shared memory that runtime/control.h
+// What an order tells beside its answer: the second and third page of the shared memory that runtime/control.h
 // describes. Written while the order runs; who gave it takes a copy before the next one may begin.
 // Thread safety: none; plain values.
 #pragma once
@@ -14,9 +14,10 @@ struct PoolRows {
     std::uint16_t object_bytes, objects;  // objects: in a zspage
     std::uint32_t pages;                  // of a zspage
     std::uint32_t zspages, in_use, freeable_pages;
+    std::uint32_t by_tenth[11];  // zspages by how full they are; the last: full
   };
   std::uint64_t count;
-  Row rows[204];
+  Row rows[124];
 };
 
 // The swap devices, as /proc/swaps.
@@ -47,6 +48,6 @@ union Told {
   DeviceRows devices;
   char settings[1024];  // "KEY=VALUE" and a new line for each
 };
-static_assert(sizeof(Told) <= 4096);
+static_assert(sizeof(Told) <= 2 * 4096);
 
 }  // namespace coldpress::runtime

@@ -63,6 +63,7 @@ void DeviceStore::remove_area(std::size_t area) {
   freeze_area(area);
   sync::MutexLock lock(mutex_);
   areas_[area].device = nullptr;
+  if (areas_[area].sealed) areas_[area].sealer.forget();
 }
 
 DeviceStore::Use DeviceStore::use_of(std::size_t area) {

@@ -53,6 +53,7 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker, std::int64_t until_n
   while (group_->usage() > target) {
     if (worker.pending_count > pending) return true;  // threads wait for what was put aside on the way
     if (worker.background && target >= group_->low() && faults_do_it()) return true;
+    std::uint32_t settled = writes_settled_.ticket();
     bool step = reclaim_step(urgent, worker);
     if (std::uint64_t now_gone = pages_gone(); now_gone != gone) {
       gone = now_gone;
@@ -61,7 +62,7 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker, std::int64_t until_n
     if (step && ++idle_steps <= most_idle_steps) {
       failures = 0;
       waiting_until = 0;
-    } else if (wait_for_device(waiting_until)) {
+    } else if (wait_for_device(settled, waiting_until)) {
       failures = 0;
     } else if (++failures >= kFutileTurns) {
       if (group_->usage() < group_->limit()) return false;
@@ -115,10 +116,11 @@ bool Space::faults_do_it() {
          turns_.faults_often(group_->stats().pgfault.load(sync::kRelaxed), sync::now_ns());
 }
 
-// Whoever needs memory waits for writes that are under way, as long as there are some; not for ever, since a
-// device may never answer.
-bool Space::wait_for_device(std::int64_t& until) {
-  constexpr std::int64_t kLookNs = 500'000, kPatienceNs = 1'000'000'000;
+// Whoever needs memory waits for writes that are under way, as long as there are some: until some were
+// settled after `ticket` was taken, or the writer's place is free, since somebody must wait for the device
+// itself. Not for ever: a device may never answer.
+bool Space::wait_for_device(std::uint32_t ticket, std::int64_t& until) {
+  constexpr std::int64_t kPatienceNs = 1'000'000'000;
   bool writes = devices_.under_way_bytes() > 0 || writing_.load(sync::kRelaxed);
   if (!writes || device_stuck_.load(sync::kRelaxed) || group_->usage() < group_->limit()) return false;
   std::int64_t now = sync::now_ns();
@@ -127,7 +129,7 @@ bool Space::wait_for_device(std::int64_t& until) {
     device_stuck_.store(true, sync::kRelaxed);
     return false;
   }
-  sync::sleep_ns(kLookNs);
+  writes_settled_.wait(ticket, kWritePatienceNs);
   return true;
 }
 

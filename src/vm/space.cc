@@ -20,6 +20,7 @@ bool Space::init(MemorySource& source, os::Mmu& mmu, memgroup::Group& group, con
   sync::name_object(swap_offered_, "swap offered");
   sync::name_object(writing_, "writing");
   sync::name_object(device_stuck_, "device stuck");
+  sync::name_object(writes_settled_, "writes settled");
   sync::name_object(captures_, "captures");
   sync::name_object(paused_, "paused");
   sync::name_object(shrinker_, "shrinker");

@@ -331,7 +331,7 @@ class Space {
   std::uint32_t shadow_now(PageIndex page) REQUIRES(layout_);
   void limit_missed();
   bool shared_lately() const;
-  bool wait_for_device(std::int64_t& until);
+  bool wait_for_device(std::uint32_t ticket, std::int64_t& until);
 
   os::Mmu* mmu_ = nullptr;
   memgroup::Group* group_ = nullptr;
@@ -358,12 +358,12 @@ class Space {
   Shrinker shrinker_;
   memgroup::AccountId victims_of_ GUARDED_BY(devices_.writer()) = 0;  // whose turn it is
   std::uint32_t victims_left_ GUARDED_BY(devices_.writer()) = 0;
-  sync::Atomic<bool> swap_offered_{false};
+  sync::Atomic<bool> swap_offered_{false}, writeback_enabled_{true};
   Recompression recompression_;
-  sync::Atomic<bool> writeback_enabled_{true};
   sync::Atomic<bool> writing_{false};           // somebody is packing
   std::int64_t swap_off_stalled_since_ns_ = 0;  // the caller of swap_off() only; 0: it goes on
   sync::Atomic<bool> device_stuck_{false};      // a write was waited for in vain
+  sync::Event writes_settled_;                  // some were, or the writer is done
 
   // Where something was moved to, moved from, unmapped, while changes are under way: see layout.cc.
   Overtaken overtaken_ GUARDED_BY(layout_);

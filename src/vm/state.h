@@ -59,6 +59,9 @@ struct Recheck {
   std::int64_t next_ns = 0, pause_ns = 0;  // the background's own
 };
 
+// writeback.cc, reclaim.cc: how long a device is waited for at a time.
+inline constexpr std::int64_t kWritePatienceNs = 10'000'000;
+
 inline constexpr std::uint32_t kFutileTurns = 4;  // of a hand, before reclaim gives up
 
 // reclaim.cc: that it has given up, until then, and at what usage.

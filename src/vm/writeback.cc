@@ -27,7 +27,6 @@ using memgroup::add_to;
 using swap::State;
 namespace {
 
-constexpr std::int64_t kPatienceNs = 10'000'000;
 constexpr std::uint64_t kMostVictims = 4096;  // looked at for one segment
 
 }  // namespace
@@ -90,9 +89,10 @@ bool Space::write_back(WritebackNeed need, Worker& worker, memgroup::AccountId a
     progress = pack(account);
     writing_.store(false, sync::kRelaxed);
   }
-  if (!progress && need == WritebackNeed::kLastResort) settle_writes(kPatienceNs);
+  if (!progress && need == WritebackNeed::kLastResort) settle_writes(kWritePatienceNs);
   progress = progress || left.load(sync::kRelaxed) != before;
   devices_.writer().unlock();
+  writes_settled_.signal();
   return progress;
 }
 
@@ -109,6 +109,7 @@ void Space::tidy_devices(Worker& worker) {
   devices_.discard_some();
   writing_.store(false, sync::kRelaxed);
   devices_.writer().unlock();
+  writes_settled_.signal();
 }
 
 // The next entry to go, of the accounts in `scope` that may write back: a few of each in turn.
@@ -178,6 +179,7 @@ bool Space::pack(memgroup::AccountId scope) {
 
 bool Space::settle_writes(std::int64_t wait_ns) {
   bool any = devices_.reap(wait_ns, [this](const swap::Move& move, bool written) { settle(move, written); });
+  if (any) writes_settled_.signal();
   if (any && device_stuck_.exchange(false, sync::kRelaxed)) hope_again();
   return any;
 }
@@ -187,7 +189,7 @@ bool Space::finish_writes_to(std::size_t area, std::int64_t wait_ns) {
   while (devices_.writes_to(area) > 0) {
     if (sync::now_ns() > until) return false;
     sync::MutexLock writer(devices_.writer());
-    settle_writes(kPatienceNs);
+    settle_writes(kWritePatienceNs);
   }
   return true;
 }
@@ -284,7 +286,7 @@ Space::SwapOff Space::swap_off(std::size_t area, bool goes_on, Worker& worker) {
   }
   // What is on its way there arrives first, or nobody would look for it.
   bool waits = !goes_on && !sync::is_mutant(sync::Mutant::kNoWaitForWrites);
-  SwapOff result = !waits || finish_writes_to(area, 50 * kPatienceNs) ? SwapOff::kDone : SwapOff::kBusy;
+  SwapOff result = !waits || finish_writes_to(area, 50 * kWritePatienceNs) ? SwapOff::kDone : SwapOff::kBusy;
   std::int64_t until = sync::now_ns() + kSliceNs;
   swap::Owner owner;
   for (std::uint32_t record = 0;
@@ -326,7 +328,7 @@ bool Space::room_within(memgroup::AccountId account, Worker& worker) {
   // Twice: what is new in the pool gets a second turn.
   for (int turn = 0; goes_on && turn < 2 && over() >= most; ++turn) {
     write_back(WritebackNeed::kLastResort, worker, -zswap_max_left() >= most ? memgroup::kProcess : account);
-    finish_writes(kPatienceNs);
+    finish_writes(kWritePatienceNs);
   }
   return accounts.room(account) > 0 && over() < most;
 }

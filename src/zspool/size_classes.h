@@ -1,6 +1,7 @@
 // The size classes of the pool, after the kernel's zsmalloc: objects from 32 bytes to a page, in steps of 16;
 // for each size the zspage length (1 to 8 pages) that wastes least; sizes whose zspages would hold the same
-// number of objects in the same number of pages are one class.
+// number of objects in the same number of pages are one class. Where that would be few objects, the zspage is
+// made several times as long: its descriptor is shared by at least kMinObjects.
 // Computed once, at compile time. No state, no locks.
 #pragma once
 
@@ -15,6 +16,7 @@ namespace coldpress::zspool {
 inline constexpr std::size_t kMinObjectBytes = 32;
 inline constexpr std::size_t kObjectStep = 16;
 inline constexpr std::uint32_t kMaxZspagePages = 8;
+inline constexpr std::uint32_t kMinObjects = 6;  // in a zspage, unless it is one
 inline constexpr std::size_t kSizes = (kPageBytes - kMinObjectBytes) / kObjectStep + 1;
 
 struct SizeClass {
@@ -47,6 +49,11 @@ constexpr SizeClass shape_for(std::size_t bytes) {
       best = {static_cast<std::uint16_t>(bytes), static_cast<std::uint8_t>(pages),
               static_cast<std::uint16_t>(objects)};
     }
+  }
+  if (best.objects > 1) {
+    auto times = (kMinObjects + best.objects - 1) / best.objects;
+    best.pages = static_cast<std::uint8_t>(best.pages * times);
+    best.objects = static_cast<std::uint16_t>(best.objects * times);
   }
   return best;
 }

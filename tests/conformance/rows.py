@@ -2,8 +2,8 @@
 shows here that they hold.
 
 A row: its name, and tests by "PROGRAM:FILTER" (GoogleTest), "system:CASE", "sched:SCENARIO", "ctest:LABEL"
-(all tests of the sched build that have it); or why there is none. Those of the parts, the model and the explorer run on the simulated machine, the others on real
-memory.
+(all tests of the sched build that have it); or why there is none. Those of the parts, the model and the
+explorer run on the simulated machine, the others on real memory.
 """
 
 UNPROTECTED = "the engine uses no write protection"
@@ -29,7 +29,7 @@ ROWS = {
         (
             "no_kmem_bypass: charged to the owner",
             [
-                "model_groups:SpaceGroups.WhatOthersReclaimIsTheOwnersStill",
+                "model_payers:SpacePayers.WhatOthersReclaimIsTheOwnersStill",
                 "model_groups:SpaceGroups.ACloneIsPaidForByWhoTouchesIt",
                 "system:library_swap",
             ],
@@ -106,7 +106,10 @@ ROWS = {
         ),
         ("sigbus-wp, events-wp", UNPROTECTED),
         ("poison", ["unit_os_userfault:UserfaultKernelTest.EveryOtherPageIsPoisoned"]),
-        ("mmap-changing: MOVE, COPY, ZEROPAGE, POISON", ["unit_os_userfault:LinuxMmuTest.NothingMovesWhileALayoutMessageWaits"]),
+        (
+            "mmap-changing: MOVE, COPY, ZEROPAGE, POISON",
+            ["unit_os_userfault:LinuxMmuTest.NothingMovesWhileALayoutMessageWaits"],
+        ),
     ],
     "beyond": [
         (
@@ -175,6 +178,14 @@ ROWS = {
         ("8 storms of forks", ["system:fork_storm", "system:fork_storm_device", "system:swap_fork_tree"]),
         ("9 pins: vmsplice, registered buffers of io_uring", ["system:kernel_io"]),
         ("10 death of the manager", OWN_PROCESS),
-        ("10 ends of processes", ["system:ends_in_every_tier", "system:exec_keeps_limit", "system:death_by_signal", "system:early_child"]),
+        (
+            "10 ends of processes",
+            [
+                "system:ends_in_every_tier",
+                "system:exec_keeps_limit",
+                "system:death_by_signal",
+                "system:early_child",
+            ],
+        ),
     ],
 }

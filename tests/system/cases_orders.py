@@ -273,9 +273,12 @@ def order_pool():
             check(5000 < objects == stats["stored_pages"], f"{objects} objects: {stats}")
             check(pages * 4096 == stats["pool_bytes"], f"{pages} pages, pool {stats['pool_bytes']}")
             check(all(c["objects"] <= c["zspages"] * c["zspage_objects"] for c in classes), f"{classes}")
+            check(all(sum(c["by_tenth"]) == c["zspages"] for c in classes), f"{classes}")
         freeable = sum(c["freeable_pages"] for c in classes)
         check(freeable == 0, f"{freeable} pages could be freed still")
         text = call([TOOL, "pool", str(pid)]).stdout.splitlines()[-1].split()
+        sparse = sum(sum(c["by_tenth"][:9]) for c in classes)
+        check(sparse <= len(classes), f"packed, each class has one that is not full: {classes}")
         check(text == ["all", str(objects), str(pages), "0"], f"{text}")
 
     with_filled(COMPRESSIBLE, ["--swap", "none"], look)

@@ -41,6 +41,15 @@ TEST(SizeClasses, ObjectsFitTheirZspage) {
   }
 }
 
+// So that it costs each little: a zspage's descriptor is 20 bytes (model.metadata).
+TEST(SizeClasses, ADescriptorIsSharedByManyOrForAPage) {
+  for (std::size_t i = 0; i < kSizeClasses.count; ++i) {
+    const SizeClass& c = kSizeClasses.classes[i];
+    EXPECT_TRUE(c.objects >= kMinObjects || c.objects == 1) << c.object_bytes;
+  }
+  EXPECT_EQ(class_for(3264).objects, 10u) << "the largest that compressed pages have";
+}
+
 TEST(SizeClasses, MergedClassesDifferInShape) {
   // Two neighbours with the same number of objects in the same number of pages would be one class.
   for (std::size_t i = 1; i < kSizeClasses.count; ++i) {
