@@ -131,8 +131,8 @@ typedef struct coldpress_device {
   int failing;  // a write has failed, and nothing goes there for a while
 } coldpress_device;
 
-// Fills at most `count` of them, each of `size` bytes (sizeof *devices); *all is how many there are. Waits for
-// orders that are under way. `devices` may be NULL when count is 0.
+// Fills at most `count` of them, each of `size` bytes (sizeof *devices); *all is how many there are. Waits
+// for orders that are under way. `devices` may be NULL when count is 0.
 coldpress_status coldpress_get_devices(coldpress_pager* pager, coldpress_device* devices, size_t count,
                                        size_t size, size_t* all);
 // The settings as coldpress_set() takes them, each ended by a new line; 1,024 bytes always do. OUT_OF_RANGE:

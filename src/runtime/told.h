@@ -1,5 +1,5 @@
-// What an order tells beside its answer: the second and third page of the shared memory that runtime/control.h
-// describes. Written while the order runs; who gave it takes a copy before the next one may begin.
+// What an order tells beside its answer: the second and third page of the shared memory that
+// runtime/control.h describes. Written while the order runs; who gave it takes a copy before the next one may begin.
 // Thread safety: none; plain values.
 #pragma once
 

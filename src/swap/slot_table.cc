@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::uint64_t kStateMask = 7, kLock = 8, kWaiters = 16;
 constexpr unsigned kCountShift = 5, kGenerationShift = 16, kPayloadShift = 32;
-constexpr std::uint64_t kCountMask = kMaxShares, kGenerationMask = 0xffff;
+constexpr std::uint64_t kCountMask = kMaxCount, kElsewhere = 1 << 15, kGenerationMask = 0xffff;
+constexpr std::uint32_t kMoved = (kMaxCount + 1) / 2;  // to share_counts_, and back
 
 constexpr std::uint64_t encode(SlotWord word) {
   return static_cast<std::uint64_t>(word.state) | std::uint64_t{word.count} << kCountShift |
@@ -35,7 +36,11 @@ inline bool is_life_of(Entry entry, std::uint64_t value) {
 }  // namespace
 
 bool SlotTable::init(MemorySource& source, std::size_t capacity) {
-  if (!words_.init(source, capacity) || !clusters_.init(source, capacity)) return false;
+  // Whoever is counted elsewhere has that many names, and there are not more names than slots (vm/clone.cc).
+  if (!words_.init(source, capacity) || !clusters_.init(source, capacity) ||
+      !share_counts_.init(source, capacity / kMoved + 1)) {
+    return false;
+  }
   sync::name_each(words_.data(), capacity, "slot");
   sync::name_object(growth_, "growth of slots");
   return true;
@@ -133,35 +138,46 @@ void SlotTable::release_lock(SlotIndex slot, std::uint64_t value) {
 }
 
 void SlotTable::unlock(Entry entry, State state, std::uint32_t payload) {
-  SlotWord next = decode(word(entry.slot).load(sync::kRelaxed));
+  std::uint64_t value = word(entry.slot).load(sync::kRelaxed);
+  SlotWord next = decode(value);
   next.state = state;
   next.payload = payload;
-  release_lock(entry.slot, encode(next));
+  release_lock(entry.slot, encode(next) | (value & kElsewhere));
 }
 
 void SlotTable::unlock(Entry entry) {
-  release_lock(entry.slot, encode(decode(word(entry.slot).load(sync::kRelaxed))));
+  std::uint64_t value = word(entry.slot).load(sync::kRelaxed);
+  release_lock(entry.slot, encode(decode(value)) | (value & kElsewhere));
 }
 
+// Others may set the bit for waiters meanwhile; the count is the lock holder's.
 bool SlotTable::share(Entry entry) {
-  SlotWord shared = decode(word(entry.slot).load(sync::kRelaxed));
-  if (shared.count == kMaxShares && !sync::is_mutant(sync::Mutant::kCountWraps)) return false;
-  // Others may set the bit for waiters meanwhile; the count is the lock holder's.
+  std::uint64_t value = word(entry.slot).load(sync::kRelaxed);
+  if (decode(value).count == kMaxCount && !sync::is_mutant(sync::Mutant::kCountWraps)) {
+    if (!share_counts_.add(entry.slot, kMoved)) return false;
+    word(entry.slot).fetch_sub(std::uint64_t{kMoved} << kCountShift, sync::kRelaxed);
+    word(entry.slot).fetch_or(kElsewhere, sync::kRelaxed);
+  }
   word(entry.slot).fetch_add(std::uint64_t{1} << kCountShift, sync::kRelaxed);
   shared_.fetch_add(1, sync::kRelaxed);
   return true;
 }
 
 void SlotTable::unlock_unshare(Entry entry) {
-  SlotWord shared = decode(word(entry.slot).load(sync::kRelaxed));
+  std::uint64_t value = word(entry.slot).load(sync::kRelaxed);
+  SlotWord shared = decode(value);
+  bool elsewhere = (value & kElsewhere) != 0;
   COLDPRESS_CHECK(shared.count > 1);
-  --shared.count;
+  if (--shared.count == 1 && elsewhere && !sync::is_mutant(sync::Mutant::kForgetElsewhere)) {
+    shared.count += kMoved;
+    elsewhere = share_counts_.take(entry.slot, kMoved);
+  }
   shared_.fetch_sub(1, sync::kRelaxed);
-  release_lock(entry.slot, encode(shared));
+  release_lock(entry.slot, encode(shared) | (elsewhere ? kElsewhere : 0));
 }
 
-std::uint64_t SlotTable::shares() const {
-  std::uint64_t sum = 0;
+std::uint64_t SlotTable::shares() {
+  std::uint64_t sum = share_counts_.sum();
   std::uint32_t end = this->end();
   for (std::uint32_t slot = 1; slot < end; ++slot) sum += decode(word({slot}).load(sync::kRelaxed)).count;
   return sum;

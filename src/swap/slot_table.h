@@ -1,7 +1,8 @@
 // The slot table: one 8-byte atomic word for each swap slot, which names the ONE owner of a page's bytes.
 //
 //   bits 0-2   state         bit 3  lock        bit 4  waiters
-//   bits 5-15  count         bits 16-31 generation
+//   bits 5-14  count         bit 15     counted elsewhere too
+//   bits 16-31 generation
 //   bits 32-63 payload: frame, zswap entry, pattern or record
 //
 // Invariants
@@ -9,7 +10,8 @@
 //  2. A slot that is freed changes its generation, so an entry that names slot and generation and still
 //     matches under the lock is the same incarnation (no ABA within 65536 reuses of one slot).
 //  3. The count is that of the page words which name the slot: more than one after a clone. The bytes go with
-//     the last.
+//     the last. What the word has no room for is in share_counts.h, half of what it counts at a time, so that
+//     few pass that border often; a word that counts one says all.
 //  4. A loser sleeps on the word's lower half; nobody spins or polls.
 //
 // Slots are taken and freed without a lock (slot_clusters.h); a mutex guards the growth of the table only.
@@ -34,6 +36,7 @@
 
 #include "base/memory_source.h"
 #include "base/units.h"
+#include "swap/share_counts.h"
 #include "swap/slot_clusters.h"
 #include "sync/mutex.h"
 
@@ -49,12 +52,12 @@ enum class State : std::uint8_t {
 };
 
 inline constexpr std::size_t kStates = 6;
-inline constexpr std::uint16_t kMaxShares = 0x7ff;
+inline constexpr std::uint16_t kMaxCount = 0x3ff;  // in the word
 
 // A decoded slot word.
 struct SlotWord {
   State state;
-  std::uint16_t count;
+  std::uint16_t count;  // 1: the only one; more: at least so many
   std::uint16_t generation;
   std::uint32_t payload;
 };
@@ -100,7 +103,7 @@ class SlotTable {
   void unlock(Entry entry, State state, std::uint32_t payload);
   // Unlocks without a change.
   void unlock(Entry entry);
-  // One page word more names the slot, which is locked and stays so. false: the count is full.
+  // One page word more names the slot, which is locked and stays so. false: no memory to count it.
   [[nodiscard]] bool share(Entry entry);
   // Unlocks; one page word less names it, of several.
   void unlock_unshare(Entry entry);
@@ -115,7 +118,7 @@ class SlotTable {
   void count_states(std::uint64_t (&of)[kStates]) const;
   // The page words that name slots; and the same by their counts, exact while nobody changes any.
   std::uint64_t names() const { return in_use() + shared_.load(sync::kRelaxed); }
-  std::uint64_t shares() const;
+  std::uint64_t shares();
   std::uint64_t capacity() const { return words_.capacity(); }
   std::uint64_t in_use() const { return in_use_.load(sync::kRelaxed); }
 
@@ -128,6 +131,7 @@ class SlotTable {
 
   ReservedArray<sync::Atomic<std::uint64_t>> words_;
   SlotClusters clusters_;
+  ShareCounts share_counts_;
   sync::Mutex growth_;
   sync::Atomic<std::uint64_t> in_use_{0};
   sync::Atomic<std::uint64_t> shared_{0};  // names beyond the first of each slot

@@ -87,6 +87,7 @@ enum class Mutant : std::uint8_t {
   kLosePayer,         // a frame that moves with its page forgets who pays for it
   kForgetThaw,        // a device whose swapoff was refused stays as it was made for that
   kCountWraps,        // 26: a slot takes one more sharer than it can count
+  kForgetElsewhere,   // 26: what a slot's word has no room for is not brought back
 };
 
 // What the engine does in two ways, each shown to be right: how a load keeps its bytes (vm/load_marks.h).

@@ -8,8 +8,6 @@
 // Words are written only while the engine knows what is where: no layout change is under way, the kernel and
 // the regions agree that the target is there, and it holds nothing. What holds memory and can not be captured
 // (pinned, shared by a fork, given up by MADV_FREE and perhaps written since) is never taken for empty.
-//
-// The count of a slot is finite. When it is full, the bytes are stored once more, in a slot of their own.
 #include <algorithm>
 
 #include "sync/explore.h"
@@ -109,22 +107,7 @@ Space::CloneStep Space::clone_word(PageWord word, PageIndex to, Worker& worker) 
   }
   bool shared = slots_.share(entry);
   slots_.unlock(entry);
-  if (!shared) {
-    if (read_content(word, worker) != Loaded::kGood) return CloneStep::kRefused;
-    if (slots_.allocate({&entry, 1}, {0}) == 0) return CloneStep::kRefused;
-    std::uint32_t payload = 0;
-    switch (zswap_.store(worker.store, worker.page, swap::Owner::of(entry, owners_.at(to)), true, &payload)) {
-      case zswap::StoreResult::kCompressed:
-        slots_.unlock(entry, State::kZswap, payload);
-        break;
-      case zswap::StoreResult::kSame:
-        slots_.unlock(entry, State::kSame, payload);
-        break;
-      default:
-        slots_.unlock_and_free(entry);
-        return CloneStep::kRefused;
-    }
-  }
+  if (!shared) return CloneStep::kRefused;
   store_word(to, PageWord::entry(entry, word.backoff(), shadow_now(to)));
   return CloneStep::kDone;
 }

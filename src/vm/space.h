@@ -7,9 +7,8 @@
 //
 // The layout mutex serialises everything that changes what the program's page table and the page words say
 // about each other: capture, install, fill, and taking layout messages with their processing. Each such
-// section is about a microsecond; compression and decompression happen outside (a clone of a page whose slot
-// can count no more is the exception). Together with the Mmu's promise (no move succeeds while an untaken
-// layout message exists) this makes every decision exact:
+// section is about a microsecond; compression and decompression happen outside. Together with the Mmu's
+// promise (no move succeeds while an untaken layout message exists) this makes every decision exact:
 //  1. A page word that is an entry is published, with its slot locked, before the page is captured, and is
 //     taken back if the capture fails; so a fault that follows the capture finds it.
 //  2. A load prepares the bytes without the layout mutex (load.cc), then takes it, then the slot again, and

@@ -118,7 +118,8 @@ OWN = [
     ("an end with I/O under way", ["end_with_writes_under_way", "end_with_reads_under_way"]),
     (
         "slots taken and given back without a lock",
-        ["last_slot", "room_is_seen", "slots_of_two_clusters", "slot_changes_hands", "last_share"],
+        ["last_slot", "room_is_seen", "slots_of_two_clusters", "slot_changes_hands", "last_share",
+         "first_unshare"],
     ),
     ("workers that threads of the program borrow", ["lending_to_two", "lending_to_three"]),
     ("the gate that a fork closes, and what its child believes of the copy",
@@ -207,7 +208,7 @@ BUGS = [
     ("25", "discard walks a list that changes", "mm/swapfile.c, 2025",
      "who discards has the writer's mutex, and takes the segment off the list first", []),
     ("26", "the count of a slot overflows", "mm/swapfile.c, 2017",
-     ["last_share"], ["count_wraps"]),
+     ["last_share", "first_unshare"], ["count_wraps", "forget_elsewhere"]),
     ("27", "neighbours in a bitmap", "mm/page_io.c, 2024", ["slots_of_two_clusters"], ["plain_bits"]),
     ("28", "partial reclaim of a large folio", "mm/swapfile.c, 2024 to 2025",
      "no units larger than a page", []),

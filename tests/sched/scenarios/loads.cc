@@ -109,7 +109,7 @@ void load_and_store_again(Run& run) {
 // the same slot. The kernel's livelock: the slot was marked before the page was allocated, and whoever found
 // the mark looked again, and again.
 void two_faults_at_the_limit(Run& run) {
-  Machine m(run, {.limit_pages = 4});
+  Machine m(run, {.limit_pages = 5});
   PageRange pages = m.map(3);
   m.out(pages.begin, 1);
   m.write(pages.begin + 1, 2);

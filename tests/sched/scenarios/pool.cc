@@ -156,21 +156,21 @@ void two_compactors_and_a_reader(Run& run) {
   objects.check();
 }
 
-// The same on the whole engine. Two zspages of three objects, of which the first holds one and the second
-// two: a page is stored and becomes the second's third, two are loaded, so that it is alone there, and the
-// pool is compacted.
+// The same on the whole engine. Two zspages of six objects, of which the first holds one and the second two:
+// a page is stored and becomes the second's third, two are loaded, so that it is alone there, and the pool is
+// compacted.
 void store_against_compaction(Run& run) {
-  constexpr std::uint64_t kPages = 6, kFirst = Machine::kDense;
+  constexpr std::uint64_t kPages = 12, kFirst = Machine::kDense;
   Machine m(run, {});
   PageRange pages = m.map(kPages);
   PageIndex stored = pages.begin;
   for (std::uint64_t i = 0; i < kPages; ++i) m.out(pages.begin + i, kFirst + i);
-  MUST(m.space().zswap().pool().pages() == 4);
-  for (std::uint64_t i : {3, 1, 0}) MUST(m.read(pages.begin + i) == kFirst + i);
+  MUST(m.space().zswap().pool().pages() == 8);
+  for (std::uint64_t i : {9, 8, 7, 6, 4, 3, 2, 1, 0}) MUST(m.read(pages.begin + i) == kFirst + i);
   run.task("compactor", [&] { m.space().zswap().pool().compact(100); });
   run.task("reclaim", [&] { m.page_out({stored, stored + 1}); });
   run.task("program", [&] {
-    for (std::uint64_t i : {5, 4}) MUST(m.read(pages.begin + i) == kFirst + i);  // no stream
+    for (std::uint64_t i : {11, 10}) MUST(m.read(pages.begin + i) == kFirst + i);  // no stream
   });
   run.go();
   for (std::uint64_t i = 0; i < kPages; ++i) MUST(m.read(pages.begin + i) == kFirst + i);

@@ -120,27 +120,63 @@ void slot_changes_hands(Run& run) {
   MUST(table.in_use() == 1);
 }
 
-// A slot counts no further than its word can: of two who share it one more time, one is refused.
-void last_share(Run& run) {
+void expect_shares(SlotTable& table, Entry entry, unsigned shares) {
+  MUST(table.shares() == shares);
+  MUST(table.names() == shares);
+  for (SlotWord word; shares > 1; --shares) {
+    MUST(table.lock(entry, word) && word.count > 1);
+    table.unlock_unshare(entry);
+  }
+  SlotWord last;
+  MUST(table.lock(entry, last) && last.count == 1 && last.payload == 1);
+  table.unlock_and_free(entry);
+}
+
+Entry shared_by(SlotTable& table, unsigned shares) {
   arena().reset();
+  MUST(table.init(arena(), 4 * swap::kMaxCount));
+  Entry entry;
+  MUST(table.allocate({&entry, 1}, FrameId{1}) == 1);
+  for (unsigned count = 1; count < shares; ++count) MUST(table.share(entry));
+  table.unlock(entry, State::kZswap, 1);
+  return entry;
+}
+
+// Of two who share a slot one more time, one finds its word full, and counts elsewhere.
+void last_share(Run& run) {
   SlotTable table;
-  MUST(table.init(arena(), 2));
-  Entry shared;
-  MUST(table.allocate({&shared, 1}, FrameId{1}) == 1);
-  for (unsigned count = 1; count + 1 < swap::kMaxShares; ++count) MUST(table.share(shared));
-  table.unlock(shared, State::kZswap, 1);
-  sync::Atomic<int> refused{0};
+  Entry entry = shared_by(table, swap::kMaxCount - 1);
   for (const char* name : {"first", "second"}) {
     run.task(name, [&] {
       SlotWord word;
-      MUST(table.lock(shared, word) && word.count + 1u >= swap::kMaxShares);
-      if (!table.share(shared)) refused.fetch_add(1, sync::kRelaxed);
-      table.unlock(shared);
+      MUST(table.lock(entry, word));
+      MUST(table.share(entry));
+      table.unlock(entry);
     });
   }
   run.go();
-  MUST(refused.load() == 1);
-  MUST(table.shares() == swap::kMaxShares);
+  expect_shares(table, entry, swap::kMaxCount + 1);
+}
+
+// Of two who give it up, one finds that its word says one, and brings back what is counted elsewhere.
+void first_unshare(Run& run) {
+  SlotTable table;
+  Entry entry = shared_by(table, swap::kMaxCount + 1);
+  constexpr unsigned kLeft = (swap::kMaxCount + 1) / 2 + 2;  // of which the word says two
+  SlotWord word;
+  for (unsigned shares = swap::kMaxCount + 1; shares > kLeft; --shares) {
+    MUST(table.lock(entry, word));
+    table.unlock_unshare(entry);
+  }
+  for (const char* name : {"first", "second"}) {
+    run.task(name, [&] {
+      SlotWord seen;
+      MUST(table.lock(entry, seen) && seen.count > 1);
+      table.unlock_unshare(entry);
+    });
+  }
+  run.go();
+  expect_shares(table, entry, kLeft - 2);
 }
 
 }  // namespace
@@ -151,6 +187,10 @@ std::vector<Scenario> slot_scenarios() {
        .body = last_share,
        .bound = 3,
        .mutants = {{sync::Mutant::kCountWraps, "count_wraps"}}},
+      {.name = "first_unshare",
+       .body = first_unshare,
+       .bound = 3,
+       .mutants = {{sync::Mutant::kForgetElsewhere, "forget_elsewhere"}}},
       {.name = "last_slot", .body = last_slot, .bound = 4, .marks = {"the slot is taken"}},
       {.name = "room_is_seen",
        .body = room_is_seen,
