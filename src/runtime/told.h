@@ -1,6 +1,6 @@
 // What an order tells beside its answer: the second and third page of the shared memory that
-// runtime/control.h describes. Written while the order runs; who gave it takes a copy before the next one may begin.
-// Thread safety: none; plain values.
+// runtime/control.h describes. Written while the order runs; who gave it takes a copy before the next one may
+// begin. Thread safety: none; plain values.
 #pragma once
 
 #include <cstddef>

@@ -202,6 +202,8 @@ class SpaceLinuxFailures : public ::testing::TestWithParam<Failure> {
       if (i != kDamaged) write(i);
     }
     page_out();
+    machine.mmu().empty_trash(0);
+    page_out();
     ASSERT_EQ(mprotect(memory, 10 << kPageShift, PROT_READ), 0);
     verify(0, 10);
     ASSERT_EQ(mprotect(memory, 10 << kPageShift, PROT_READ | PROT_WRITE), 0);

@@ -73,6 +73,7 @@ class LinuxMachine final : public vm::UsageSource, public vm::ForkHandler {
   vm::Space& space() { return space_; }
   memgroup::Stats& stats() { return stats_; }
   vm::Worker& worker() { return self_; }
+  os::LinuxMmu& mmu() { return mmu_; }
   bool has_fork_event() const { return mmu_.main().has_fork_event(); }
 
  private:
