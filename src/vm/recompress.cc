@@ -6,10 +6,7 @@
 // meets a second time has stayed for a whole turn, and is done. Both the old and the new object exist for a
 // moment; the entry, and so the slot, stay the same, and the slot's lock keeps readers away.
 //
-// Never more than `recompress_percent` of one cpu: the time spent is taken off a budget that grows with the
-// clock.
-#include <algorithm>
-
+// Never more than `recompress_percent` of one cpu (cpu_share.h).
 #include "sync/explore.h"
 #include "sync/futex.h"
 #include "vm/space.h"
@@ -20,7 +17,6 @@ using memgroup::add_to;
 using swap::State;
 namespace {
 
-constexpr std::int64_t kMostBudgetNs = 1'000'000;  // saved up by being idle
 constexpr std::size_t kBatch = 16;
 
 }  // namespace
@@ -29,19 +25,15 @@ void Space::recompress_some(Worker& worker) {
   Recompression& r = recompression_;
   std::uint32_t percent = r.percent.load(sync::kRelaxed);
   std::int64_t now = sync::now_ns();
-  r.budget_ns += (now - r.seen_ns) * percent / 100;
-  r.budget_ns = std::min(r.budget_ns, kMostBudgetNs);
-  r.seen_ns = now;
-  while (percent > 0 && zswap_.enabled() && r.budget_ns > 0) {
+  while (r.share.may(now, percent) && zswap_.enabled()) {
     if (r.hand == 0 && now - r.begun_ns < r.turn_ns) return;
     if (r.hand == 0) r.begun_ns = now;
     zswap::Zswap::Victim found[kBatch];
     std::size_t count = zswap_.list(r.hand, found);
     for (std::size_t i = 0; i < count; ++i) recompress_one(found[i], worker);
     r.hand = count == kBatch ? found[count - 1].entry : 0;
-    std::int64_t then = sync::now_ns();
-    r.budget_ns -= then - now;
-    now = r.seen_ns = then;
+    now = sync::now_ns();
+    r.share.used(now);
     if (usage_source_ != nullptr && !usage_source_->keep_going()) return;
   }
 }

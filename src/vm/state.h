@@ -8,6 +8,7 @@
 #include "memgroup/accounts.h"
 #include "sync/atomic.h"
 #include "sync/futex.h"
+#include "vm/cpu_share.h"
 #include "vm/surroundings.h"
 
 namespace coldpress::vm {
@@ -17,7 +18,8 @@ struct Recompression {
   sync::Atomic<std::uint32_t> percent{20};  // of one cpu, at most
   std::int64_t turn_ns = 2'000'000'000;
   std::uint32_t hand = 0;
-  std::int64_t budget_ns = 0, seen_ns = 0, begun_ns = 0;
+  std::int64_t begun_ns = 0;
+  CpuShare share;
 };
 
 // readahead.cc: where streams of faults are expected next, and how many pages they brought last.

@@ -139,41 +139,6 @@ def all_devices(pid, path):
 
 
 @case(timeout_s=120, serial=True)
-def order_settings():
-    """What is set is told, in the words in which it can be set; what was refused is not."""
-
-    def settings(pid):
-        return dict(line.split("=") for line in told("set", str(pid)).splitlines())
-
-    def look(pid):
-        before = settings(pid)
-        check(before["limit"] == str(200 * MIB) and before["codec"] == "lz4", f"{before}")
-        others = {
-            "limit": str(100 * MIB),
-            "high": str(90 * MIB),
-            "swap.max": str(64 * MIB),
-            "zswap.max": str(33 * MIB + 4097),
-            "max_pool_percent": "31",
-            "accept_threshold_percent": "83",
-            "writeback": "0",
-            "shrinker": "1",
-            "recompress_percent": "7",
-            "readahead": "3",
-            "enabled": "0",
-            "codec": "zstd:-3",
-        }
-        check(set(others) == set(before), f"{before}")
-        check(not {key for key in others if others[key] == before[key]}, "nothing that changes")
-        order("set", pid, *[f"{key}={value}" for key, value in others.items()])
-        check(settings(pid) == others, f"{settings(pid)}")
-        order("set", pid, "readahead=17", status=1, says="can not be set")
-        order("set", pid, *[f"{key}={value}" for key, value in before.items()])
-        check(settings(pid) == before, f"{settings(pid)}")
-
-    with_filled(COMPRESSIBLE, ["--swap", "none"], look)
-
-
-@case(timeout_s=120, serial=True)
 def order_swap():
     """A device is given, taken away under load, and given again; refused where the rest does not fit."""
     with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:

@@ -1,6 +1,7 @@
 """Swap devices: pages that go beyond the pool, to files and to memory, and what becomes of them there."""
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -23,6 +24,7 @@ from harness import (
     run_limited,
     run_line,
     say,
+    stat_json,
     tool_lines,
     wait_until,
 )
@@ -108,6 +110,76 @@ def swap_auto_bounds():
         outcome = run_limited(48 * MIB, argv, interact=look, env=environment)
         check(outcome.status == 0, outcome.describe())
         check(outcome.stats["limit_exceeded"] > 0, "all of it fitted: this proves nothing")
+
+
+@case(timeout_s=120, serial=True)
+def swap_auto_of_a_limit():
+    """The automatic file has four times the limit at most, however much is free."""
+    with small_file_system("400M") as directory:
+
+        def look(process):
+            expect_line(process, "filled")
+            text = call([TOOL, "swaps", str(process.pid), "--json"]).stdout
+            (device,) = json.loads(text)["devices"]
+            check(device["device"] == "auto" and device["state"] == "ready", f"{device}")
+            check(60 * MIB <= device["size_bytes"] <= 64 * MIB, f"{device}")
+            check(taken(directory) <= 64 * MIB + 4096, f"it takes {taken(directory)}")
+            say(process)
+            expect_line(process, "whole")
+
+        environment = os.environ | {"TMPDIR": directory}
+        argv = ["/usr/bin/python3", "-c", RANDOM]
+        outcome = run_limited(16 * MIB, argv, ["--quiet"], interact=look, env=environment)
+        check(outcome.status == 0, outcome.describe())
+
+
+GIVES_UP = """
+import hashlib, os, sys
+def fill():
+    blocks = [os.urandom(1 << 16) for _ in range(900)]
+    return blocks, [hashlib.md5(block).digest() for block in blocks]
+blocks, sums = fill()
+print("filled", flush=True)
+sys.stdin.readline()
+del blocks, sums
+print("given up", flush=True)
+sys.stdin.readline()
+blocks, sums = fill()
+whole = all(hashlib.md5(block).digest() == want for block, want in zip(blocks, sums))
+print("whole" if whole else "WRONG", flush=True)
+sys.stdin.readline()
+"""
+
+
+@case(timeout_s=120, serial=True)
+def swap_write_refused():
+    """A file system that is full when a page is to be written: counted, said once, and the page stays."""
+    with small_file_system("120M") as directory:
+        counted = []
+
+        def look(process):
+            expect_line(process, "filled")
+            say(process)
+            expect_line(process, "given up")
+            # What nobody needs there any more was given back; somebody else takes it.
+            wait_until(lambda: taken(directory) < 30 * MIB, "holes in the file")
+            with contextlib.suppress(OSError):
+                fd = os.open(pathlib.Path(directory, "other"), os.O_CREAT | os.O_WRONLY)
+                while os.write(fd, bytes(1 << 20)) > 0:
+                    pass
+            os.close(fd)
+            say(process)
+            expect_line(process, "whole")
+            counted.append(stat_json(process.pid))
+            say(process)
+
+        options = ["--swap", f"{directory}/swap,size=80M", *SMALL_POOL]
+        argv = ["/usr/bin/python3", "-c", GIVES_UP]
+        outcome = run(run_line(24 * MIB, argv, options), interact=look)
+        check(outcome.status == 0, outcome.describe())
+        check(counted[0]["swap_write_fail"] > 0, f"nothing was refused: {counted[0]}")
+        said = [line for line in tool_lines(outcome.stderr) if "refused a write" in line]
+        check(len(said) == 1, f"expected one message: {outcome.describe()}")
 
 
 @case(timeout_s=120, serial=True)

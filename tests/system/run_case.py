@@ -20,6 +20,7 @@ import cases_library  # noqa: F401
 import cases_orders  # noqa: F401
 import cases_programs  # noqa: F401
 import cases_readme  # noqa: F401
+import cases_settings  # noqa: F401
 import cases_stats  # noqa: F401
 import cases_swap  # noqa: F401
 import cases_transparency  # noqa: F401
