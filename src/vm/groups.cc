@@ -267,6 +267,7 @@ bool Space::reclaim_group(AccountId id, std::int64_t target, Worker& worker, std
   for (std::uint32_t failures = 0; account.usage() > target;) {
     if (paused_.load(sync::kRelaxed) || worker.pending_count > pending) return true;
     if (until_ns != 0 && sync::now_ns() > until_ns) return true;
+    std::uint32_t settled = writes_settled_.ticket();
     bool step = reclaim_group_step(id, failures > 0, worker);
     if (left() != gone) {
       gone = left();
@@ -284,7 +285,9 @@ bool Space::reclaim_group(AccountId id, std::int64_t target, Worker& worker, std
         group_->accounts().count(id, &Account::limit_exceeded);
         return false;
       }
-      if (account.usage() >= account.max.load(sync::kRelaxed)) sync::sleep_ns(kLookNs);
+      if (account.usage() >= account.max.load(sync::kRelaxed)) {
+        writes ? await_write(settled) : sync::sleep_ns(kLookNs);
+      }
     }
     if (usage_source_ != nullptr && !usage_source_->keep_going()) return true;
   }

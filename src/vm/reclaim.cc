@@ -14,9 +14,7 @@
 // others sleep (docs/performance.md). So captures and compression take turns. While faults come often, a
 // thread that serves one captures a group ahead, but only while the background reclaimer sleeps; then it
 // wakes it, to compress. Faults that find it awake capture nothing, up to the limit. Without faults the
-// background does both.
-//
-// What compression alone can not hold goes on to a swap device: writeback.cc.
+// background does both. What compression alone can not hold goes on to a swap device: writeback.cc.
 #include <algorithm>
 #include <bit>
 
@@ -116,9 +114,8 @@ bool Space::faults_do_it() {
          turns_.faults_often(group_->stats().pgfault.load(sync::kRelaxed), sync::now_ns());
 }
 
-// Whoever needs memory waits for writes that are under way, as long as there are some: until some were
-// settled after `ticket` was taken, or the writer's place is free, since somebody must wait for the device
-// itself. Not for ever: a device may never answer.
+// Whoever needs memory waits for writes that are under way, as long as there are some; not for ever, since a
+// device may never answer.
 bool Space::wait_for_device(std::uint32_t ticket, std::int64_t& until) {
   constexpr std::int64_t kPatienceNs = 1'000'000'000;
   bool writes = devices_.under_way_bytes() > 0 || writing_.load(sync::kRelaxed);
@@ -127,9 +124,13 @@ bool Space::wait_for_device(std::uint32_t ticket, std::int64_t& until) {
   if (until == 0) until = now + kPatienceNs;
   if (now > until) {
     device_stuck_.store(true, sync::kRelaxed);
+    if (!stuck_reported_.exchange(true)) {
+      report(Text() << "a swap device has not answered for a second: what was to go there stays in memory, "
+                       "and the limit may not be held until it does");
+    }
     return false;
   }
-  writes_settled_.wait(ticket, kWritePatienceNs);
+  await_write(ticket);
   return true;
 }
 

@@ -275,6 +275,7 @@ class Space {
   bool pack(memgroup::AccountId scope) REQUIRES(devices_.writer());
   bool next_victim(memgroup::AccountId scope, zswap::Zswap::Victim* victim) REQUIRES(devices_.writer());
   bool settle_writes(std::int64_t wait_ns) REQUIRES(devices_.writer());
+  void await_write(std::uint32_t ticket) EXCLUDES(devices_.writer());
   void settle(const swap::Move& move, bool written);
   void write_failed();
   void shrink_pool(Worker& worker) EXCLUDES(layout_);
@@ -361,8 +362,8 @@ class Space {
   Recompression recompression_;
   sync::Atomic<bool> writing_{false};           // somebody is packing
   std::int64_t swap_off_stalled_since_ns_ = 0;  // the caller of swap_off() only; 0: it goes on
-  sync::Atomic<bool> device_stuck_{false};      // a write was waited for in vain
-  sync::Event writes_settled_;                  // some were, or the writer is done
+  sync::Atomic<bool> device_stuck_{false}, stuck_reported_{false};  // a write was waited for in vain
+  sync::Event writes_settled_;                                      // some were, or the writer is done
 
   // Where something was moved to, moved from, unmapped, while changes are under way: see layout.cc.
   Overtaken overtaken_ GUARDED_BY(layout_);

@@ -184,6 +184,18 @@ bool Space::settle_writes(std::int64_t wait_ns) {
   return any;
 }
 
+// Until a write was settled after `ticket` was taken: at the device, by whoever finds the writer's place
+// free, and of him by the others.
+void Space::await_write(std::uint32_t ticket) {
+  if (!devices_.writer().try_lock()) {
+    writes_settled_.wait(ticket, kWritePatienceNs);
+    return;
+  }
+  settle_writes(kWritePatienceNs);
+  devices_.writer().unlock();
+  writes_settled_.signal();
+}
+
 bool Space::finish_writes_to(std::size_t area, std::int64_t wait_ns) {
   std::int64_t until = sync::now_ns() + wait_ns;
   while (devices_.writes_to(area) > 0) {

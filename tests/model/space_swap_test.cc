@@ -1,6 +1,11 @@
 // Pages on swap devices: what a device that loses, tears or forges does to them, and swapoff.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
 #include "space_world.h"
 #include "support/space_access.h"
 
@@ -276,6 +281,35 @@ TEST(SpaceSwap, ADeviceThatNeverAnswersKeepsNobodyFromTheirPages) {
   EXPECT_EQ(s.in_state(swap::State::kDevice), 0u);
   s.world().verify_everything();
   EXPECT_FALSE(s.world().space().finish_writes(1000));
+}
+
+std::vector<std::string>& messages() {
+  static std::vector<std::string> all;
+  return all;
+}
+
+TEST(SpaceSwap, ADeviceThatNeverAnswersIsWaitedForASecondAndSaid) {
+  SwapWorld s;
+  s.page_out();
+  for (std::size_t number : {0, 1}) s.world().device(number).set_faults({.answers_never = true});
+  messages().clear();
+  set_message_sink([](std::string_view line) { messages().emplace_back(line); });
+  for (int turn = 0; turn < 3; ++turn) {
+    s.world().keep_usage(true);
+    s.world().group().set_usage(s.world().group().limit());
+    s.world().allow_steps(1000000);
+    s.world().space().reclaim_to(0, s.world().worker());
+  }
+  set_message_sink(nullptr);
+  auto of_it = std::count_if(messages().begin(), messages().end(), [](const std::string& line) {
+    return line.find("has not answered") != std::string::npos;
+  });
+  EXPECT_EQ(of_it, 1);
+  EXPECT_EQ(s.in_state(swap::State::kDevice), 0u);
+  s.world().verify_everything();
+  // It answers at last.
+  for (std::size_t number : {0, 1}) s.world().device(number).set_faults({});
+  EXPECT_TRUE(s.world().space().finish_writes(1'000'000'000));
 }
 
 TEST(SpaceSwap, PagesThatComeBackDuringTheirWriteAreNotMixedUp) {
