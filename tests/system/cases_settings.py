@@ -85,7 +85,8 @@ def order_readahead():
 
 # Half of each page repeats, which lz4 finds; the other half has only sixteen different bytes, which zstd uses.
 HEXADECIMAL = COMPRESSIBLE[2].replace(
-    "os.urandom(1 << 10) * 64", 'b"".join(os.urandom(1024).hex().encode() + b"x" * 2048 for _ in range(16))'
+    "os.urandom(1 << 10) * 64",
+    'b"".join(os.urandom(1024).hex().encode() + b"x" * 2048 for _ in range(16))',
 )
 
 
