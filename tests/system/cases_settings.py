@@ -83,7 +83,7 @@ def order_readahead():
     check(outcome.status == 0, outcome.describe())
 
 
-# Half of each page repeats, which lz4 finds; the other half has only sixteen different bytes, which zstd uses.
+# Half of each page repeats, which lz4 finds; the other half has only sixteen different bytes: zstd uses that.
 HEXADECIMAL = COMPRESSIBLE[2].replace(
     "os.urandom(1 << 10) * 64",
     'b"".join(os.urandom(1024).hex().encode() + b"x" * 2048 for _ in range(16))',
