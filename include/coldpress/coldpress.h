@@ -131,13 +131,15 @@ typedef struct coldpress_device {
   int failing;  // a write has failed, and nothing goes there for a while
 } coldpress_device;
 
-// Fills at most `count` of them, each of `size` bytes (sizeof *devices); *all is how many there are. Waits
-// for orders that are under way. `devices` may be NULL when count is 0.
+// Fills at most `count` of them, each of `size` bytes (sizeof *devices); *all is how many there are, 0 when
+// the call fails. Waits for orders of this process that are under way. REFUSED: cancelled, or another
+// process's order takes long. `devices` may be NULL when count is 0.
 coldpress_status coldpress_get_devices(coldpress_pager* pager, coldpress_device* devices, size_t count,
-                                       size_t size, size_t* all);
+                                       size_t size, size_t* all, coldpress_error* error);
 // The settings as coldpress_set() takes them, each ended by a new line; 1,024 bytes always do. OUT_OF_RANGE:
-// `bytes` do not. Waits for orders that are under way.
-coldpress_status coldpress_get_settings(coldpress_pager* pager, char* text, size_t bytes);
+// `bytes` do not. Waits, and is REFUSED, as coldpress_get_devices().
+coldpress_status coldpress_get_settings(coldpress_pager* pager, char* text, size_t bytes,
+                                        coldpress_error* error);
 
 // A moment's counters; names as in the kernel's vmstat (docs/stats.md).
 typedef struct coldpress_pager_statistics {

@@ -204,8 +204,8 @@ class Pager {
   void cancel();
 
   PagerStatistics statistics() const;
-  // The swap devices, and the settings as set() takes them, each ended by a new line. They wait for orders
-  // that are under way; "" or one sentence, too.
+  // The swap devices, and the settings as set() takes them, each ended by a new line. They wait for orders of
+  // this process that are under way; "", or one sentence: cancelled, or another process's order takes long.
   std::string devices(std::vector<SwapDevice>& devices) const;
   std::string settings(std::string& settings) const;
 

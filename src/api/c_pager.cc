@@ -150,11 +150,12 @@ coldpress_status coldpress_cancel(coldpress_pager* pager) {
 }
 
 coldpress_status coldpress_get_devices(coldpress_pager* pager, coldpress_device* devices, size_t count,
-                                       size_t size, size_t* all) {
+                                       size_t size, size_t* all, coldpress_error* error) {
+  if (all != nullptr) *all = 0;
   if (pager == nullptr || all == nullptr || size == 0 || (devices == nullptr && count != 0)) {
-    return COLDPRESS_INVALID;
+    return c::say(error, COLDPRESS_INVALID);
   }
-  return order(pager, nullptr, COLDPRESS_REFUSED, [&](Pager& of) {
+  return order(pager, error, COLDPRESS_REFUSED, [&](Pager& of) {
     std::vector<SwapDevice> found;
     std::string answer = of.devices(found);
     *all = found.size();
@@ -169,13 +170,15 @@ coldpress_status coldpress_get_devices(coldpress_pager* pager, coldpress_device*
   });
 }
 
-coldpress_status coldpress_get_settings(coldpress_pager* pager, char* text, size_t bytes) {
-  if (pager == nullptr || text == nullptr) return COLDPRESS_INVALID;
+coldpress_status coldpress_get_settings(coldpress_pager* pager, char* text, size_t bytes,
+                                        coldpress_error* error) {
+  if (pager == nullptr || text == nullptr) return c::say(error, COLDPRESS_INVALID);
   std::string settings;
   coldpress_status status =
-      order(pager, nullptr, COLDPRESS_REFUSED, [&](Pager& of) { return of.settings(settings); });
+      order(pager, error, COLDPRESS_REFUSED, [&](Pager& of) { return of.settings(settings); });
   if (status != COLDPRESS_OK) return status;
-  if (bytes <= settings.size()) return COLDPRESS_OUT_OF_RANGE;
+  if (bytes <= settings.size())
+    return c::say(error, COLDPRESS_OUT_OF_RANGE, "there is no room for all settings: 1,024 bytes do");
   std::memcpy(text, settings.c_str(), settings.size() + 1);
   return COLDPRESS_OK;
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "api/implementation.h"
@@ -144,9 +146,11 @@ std::string Pager::devices(std::vector<SwapDevice>& devices) const {
   runtime::Told told;
   devices.clear();
   std::string answer = implementation_->order(runtime::Order::kDevices, "", 0, &told);
-  for (std::size_t i = 0; answer.empty() && i < told.devices.count; ++i) {
+  for (std::size_t i = 0;
+       answer.empty() && i < std::min<std::uint64_t>(told.devices.count, std::size(told.devices.rows)); ++i) {
     const runtime::DeviceRows::Row& row = told.devices.rows[i];
-    devices.push_back({row.name, row.size_bytes, row.used_bytes, row.pages, row.priority,
+    devices.push_back({std::string(row.name, strnlen(row.name, sizeof row.name)), row.size_bytes,
+                       row.used_bytes, row.pages, row.priority,
                        row.state == runtime::DeviceRows::State::kFailing});
   }
   return answer;
@@ -155,7 +159,7 @@ std::string Pager::devices(std::vector<SwapDevice>& devices) const {
 std::string Pager::settings(std::string& settings) const {
   runtime::Told told;
   std::string answer = implementation_->order(runtime::Order::kSettings, "", 0, &told);
-  settings = answer.empty() ? told.settings : "";
+  settings = answer.empty() ? std::string(told.settings, strnlen(told.settings, sizeof told.settings)) : "";
   return answer;
 }
 

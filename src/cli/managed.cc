@@ -149,6 +149,16 @@ bool Managed::ended() const {
 
 bool Managed::cancelled() const { return told_to_stop != 0; }
 
+std::string printable(std::string_view text) {
+  std::string shown;
+  for (char c : text) {
+    auto byte = static_cast<unsigned char>(c);
+    bool control = (byte < ' ' && c != '\n') || byte == 127;
+    control ? shown += fmt::format("\\{:03o}", byte) : shown += c;
+  }
+  return shown;
+}
+
 std::vector<long> managed_processes() {
   std::vector<long> found;
   std::error_code error;

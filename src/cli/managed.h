@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "memgroup/stats.h"
@@ -40,6 +41,8 @@ class Managed : private runtime::OrderWatch {
   std::string problem_;
 };
 
+// What another process has written, for a terminal: control characters as \ooo, but for new lines.
+std::string printable(std::string_view text);
 // Processes of this user, or all for root, that are managed.
 std::vector<long> managed_processes();
 

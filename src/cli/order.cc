@@ -44,7 +44,7 @@ int set(long pid, const std::vector<std::string>& settings) {
     runtime::Told told;
     int status = Managed(pid, true).give(runtime::Order::kSettings, "", 0, kQuickS, &told);
     if (status == 0)
-      fmt::print("{}", std::string(told.settings, strnlen(told.settings, sizeof told.settings)));
+      fmt::print("{}", printable({told.settings, strnlen(told.settings, sizeof told.settings)}));
     return status;
   }
   for (std::string setting : settings) {

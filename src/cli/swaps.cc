@@ -57,8 +57,9 @@ int swaps(long pid, bool json) {
                      {"priority", row.priority},
                      {"state", state_name(row.state)}});
     } else {
-      fmt::print(fmt::runtime(line), name, kind_name(row.kind), row.size_bytes >> 10, row.used_bytes >> 10,
-                 row.pages, row.priority, state_name(row.state));
+      std::replace(name.begin(), name.end(), '\n', '?');
+      fmt::print(fmt::runtime(line), printable(name), kind_name(row.kind), row.size_bytes >> 10,
+                 row.used_bytes >> 10, row.pages, row.priority, state_name(row.state));
     }
   }
   if (json) {

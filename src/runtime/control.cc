@@ -168,8 +168,9 @@ bool Engine::show_pool(bool compact) {
   refresh_gauges();
   PoolRows& pool = told(control()).pool;
   static_assert(zspool::kSizeClasses.count <= std::size(PoolRows{}.rows));
-  pool.count = active_.load() ? zspool::ZsPool::class_count() : 0;
-  for (std::size_t i = 0; i < pool.count; ++i) {
+  std::size_t count = active_.load() ? zspool::ZsPool::class_count() : 0;
+  pool.count = count;
+  for (std::size_t i = 0; i < count; ++i) {
     zspool::ClassStats c = space_.zswap().pool().class_stats(i);
     pool.rows[i] = {c.shape.object_bytes,
                     c.shape.objects,

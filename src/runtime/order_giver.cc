@@ -58,7 +58,9 @@ Given give_order(ControlPage& page, Order order, std::string_view text, std::uin
   bool good = page.good != 0;
   if (good && copy != nullptr) *copy = told(page);
   if (!good) answer = Text() << std::string_view(page.answer, strnlen(page.answer, sizeof page.answer));
-  page.pass(mine.in(ControlPage::kDone), mine.in(ControlPage::kIdle));
+  bool ours = page.pass(mine.in(ControlPage::kDone), mine.in(ControlPage::kIdle));
+  // Taken for dead, meanwhile: what was copied may be the next one's.
+  if (!ours && copy != nullptr) return Given::kBusy;
   return good ? Given::kFollowed : Given::kRefused;
 }
 

@@ -159,10 +159,10 @@ void SwapDevices::list(vm::Space* space, DeviceRows& rows) {
   static_assert(kMaxFiles + kMaxRams <= std::size(DeviceRows{}.rows) &&
                 sizeof Row{}.name == sizeof Device{}.name);
   sync::MutexLock lock(mutex_);
-  rows.count = 0;
+  std::size_t count = 0;  // others may write to rows, too
   auto add = [&](const Device& device, const os::BlockDevice& blocks, DeviceRows::Kind kind) {
     if (!device.open) return;
-    Row& row = rows.rows[rows.count++] = {};
+    Row& row = rows.rows[count++] = {};
     std::memcpy(row.name, device.name, sizeof row.name);
     row.priority = device.priority;
     row.kind = kind;
@@ -181,11 +181,12 @@ void SwapDevices::list(vm::Space* space, DeviceRows& rows) {
         file.device.is_block_device() ? DeviceRows::Kind::kPartition : DeviceRows::Kind::kFile);
   }
   for (const Ram& ram : rams_) add(ram, ram.device, DeviceRows::Kind::kRam);
-  if (directory_ >= 0 && rows.count < std::size(rows.rows)) {
-    Row& row = rows.rows[rows.count++] = {};
+  if (directory_ >= 0 && count < std::size(rows.rows)) {
+    Row& row = rows.rows[count++] = {};
     std::memcpy(row.name, kAutomatic, sizeof kAutomatic);
     row.state = DeviceRows::State::kLater;
   }
+  rows.count = count;
 }
 
 bool SwapDevices::make_automatic(const Config& config, vm::Space& space) {

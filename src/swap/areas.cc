@@ -82,7 +82,7 @@ DeviceStore::Use DeviceStore::use() {
     if (areas_[i].device == nullptr) continue;
     std::uint64_t segments = segments_on(*areas_[i].device);
     all.size_bytes += segments * kSegmentBytes;
-    all.used_bytes += (segments - segments_.unused(static_cast<std::uint8_t>(i))) * kSegmentBytes;
+    all.used_bytes += (segments - segments_.writable(static_cast<std::uint8_t>(i))) * kSegmentBytes;
     all.pages += areas_[i].records;
   }
   return all;

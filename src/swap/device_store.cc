@@ -178,32 +178,47 @@ void DeviceStore::submit() {
 }
 
 // A batch whose write has ended. Nothing has been settled yet.
+// First without waiting, of every device; then at one of them, shortly where there are others, which may be
+// sooner.
 DeviceStore::Batch* DeviceStore::ended(std::int64_t wait_ns) {
+  constexpr std::int64_t kOneOfSeveralNs = 500'000;
   if (batches_ == nullptr) return nullptr;
+  std::size_t one = kMaxAreas;
+  bool several = false;
   for (std::size_t i = 0; i < kBatches; ++i) {
-    Batch& batch = batches_[i];
-    if (batch.phase == Phase::kEnded) return &batch;
-    if (batch.phase != Phase::kWriting) continue;
-    Area* area = nullptr;
+    std::size_t at = (waits_ + i) % kBatches;  // each in its turn is the one
+    if (batches_[at].phase == Phase::kEnded) return &batches_[at];
+    if (batches_[at].phase != Phase::kWriting) continue;
+    std::size_t area = kMaxAreas;
     {
       sync::MutexLock lock(mutex_);
-      area = &areas_[segments_[batch.segment].area];
+      area = segments_[batches_[at].segment].area;
     }
-    os::BlockDevice::Completion ends[kBatches];
-    std::size_t count = area->device->reap(ends, wait_ns);
-    for (std::size_t e = 0; e < count; ++e) {
-      Batch& done = batches_[ends[e].tag];
-      done.phase = Phase::kEnded;
-      done.status = ends[e].status;
-      // One that failed is left alone for a while, longer each time.
-      bool good = done.status == os::IoStatus::kDone;
-      area->pause_ns = good ? 0 : std::clamp(area->pause_ns * 2, kFirstPauseNs, kLongestPauseNs);
-      area->pause_until_ns = good ? 0 : sync::now_ns() + area->pause_ns;
-    }
-    if (count > 0) return &batches_[ends[0].tag];
-    wait_ns = 0;  // waited once
+    if (area == one) continue;
+    if (Batch* batch = ended_on(area, 0)) return batch;
+    several = one != kMaxAreas;
+    one = area;
   }
-  return nullptr;
+  if (one == kMaxAreas || wait_ns == 0) return nullptr;
+  ++waits_;
+  return ended_on(one, several ? std::min(wait_ns, kOneOfSeveralNs) : wait_ns);
+}
+
+DeviceStore::Batch* DeviceStore::ended_on(std::size_t area, std::int64_t wait_ns) {
+  os::BlockDevice::Completion ends[kBatches];
+  std::size_t count = areas_[area].device->reap(ends, wait_ns);
+  for (std::size_t e = 0; e < count; ++e) {
+    Batch& done = batches_[ends[e].tag];
+    done.phase = Phase::kEnded;
+    done.status = ends[e].status;
+    // One that failed is left alone for a while, longer each time.
+    bool good = done.status == os::IoStatus::kDone;
+    sync::MutexLock lock(mutex_);
+    Area& a = areas_[area];
+    a.pause_ns = good ? 0 : std::clamp(a.pause_ns * 2, kFirstPauseNs, kLongestPauseNs);
+    a.pause_until_ns = good ? 0 : sync::now_ns() + a.pause_ns;
+  }
+  return count > 0 ? &batches_[ends[0].tag] : nullptr;
 }
 
 void DeviceStore::retire(Batch& batch) {

@@ -70,7 +70,7 @@ class DeviceStore {
     bool failing;  // a write has failed: there is a pause
   };
   Use use_of(std::size_t area);
-  // Of all areas.
+  // Of all areas; what can not be written to is in use.
   Use use();
   // Whether two records hold the same page, by what is known of it.
   bool same_content(std::uint32_t record, std::uint32_t other) const {
@@ -216,6 +216,7 @@ class DeviceStore {
   bool prepare_buffers() REQUIRES(writer_);
   std::size_t choose_area() REQUIRES(writer_);
   Batch* ended(std::int64_t wait_ns) REQUIRES(writer_);
+  Batch* ended_on(std::size_t area, std::int64_t wait_ns) REQUIRES(writer_);
   void retire(Batch& batch) REQUIRES(writer_);
   SegmentId sparsest(std::size_t area) REQUIRES(writer_);
   bool pack_again(const Area& area, SegmentId segment) REQUIRES(writer_);
@@ -247,6 +248,7 @@ class DeviceStore {
   Record* clean_list_ GUARDED_BY(writer_) = nullptr;  // kMaxMoves
   Batch* filling_ GUARDED_BY(writer_) = nullptr;
   std::uint64_t turns_ GUARDED_BY(writer_) = 0;
+  std::size_t waits_ GUARDED_BY(writer_) = 0;
   sync::Atomic<std::uint64_t> under_way_bytes_{0};
   sync::Atomic<std::uint64_t> leaving_bytes_{0};
 

@@ -1,5 +1,6 @@
 #include "swap/share_counts.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "base/check.h"
@@ -27,7 +28,7 @@ bool ShareCounts::add(SlotIndex slot, std::uint32_t count) {
   Extra& extra = extras_[find(slot.value)];
   if (extra.slot == 0) {
     if (2 * (used_ + 1) > extras_.capacity()) return false;
-    ++used_;
+    most_used_ = std::max(most_used_, ++used_);
     extra = {slot.value, 0};
   }
   extra.count += count;
@@ -56,6 +57,12 @@ void ShareCounts::remove(std::size_t at) {
   }
   extras_[at] = {0, 0};
   --used_;
+}
+
+// Each of them may have touched another.
+std::uint64_t ShareCounts::metadata_pages() {
+  sync::MutexLock lock(mutex_);
+  return std::min<std::uint64_t>(most_used_, bytes_to_pages(extras_.capacity() * sizeof(Extra)));
 }
 
 std::uint64_t ShareCounts::sum() {

@@ -24,6 +24,7 @@ class ShareCounts {
   [[nodiscard]] bool add(SlotIndex slot, std::uint32_t count) EXCLUDES(mutex_);
   // Takes `count` back, of a slot that has as many. Whether it has more.
   bool take(SlotIndex slot, std::uint32_t count) EXCLUDES(mutex_);
+  std::uint64_t metadata_pages() EXCLUDES(mutex_);
   // Of all slots together; and how many these are.
   std::uint64_t sum() EXCLUDES(mutex_);
   std::size_t slots() EXCLUDES(mutex_);
@@ -39,7 +40,7 @@ class ShareCounts {
 
   sync::Mutex mutex_;
   ReservedArray<Extra> extras_ GUARDED_BY(mutex_);  // a power of two
-  std::size_t used_ GUARDED_BY(mutex_) = 0;
+  std::size_t used_ GUARDED_BY(mutex_) = 0, most_used_ GUARDED_BY(mutex_) = 0;
   bool ready_ GUARDED_BY(mutex_) = false;
 };
 

@@ -110,8 +110,8 @@ class SlotTable {
   // Unlocks and frees. Whoever owned the bytes has given them up before.
   void unlock_and_free(Entry entry);
 
-  std::uint64_t metadata_pages() const {
-    return bytes_to_pages(std::uint64_t{end()} * sizeof(std::uint64_t)) +
+  std::uint64_t metadata_pages() {
+    return share_counts_.metadata_pages() + bytes_to_pages(std::uint64_t{end()} * sizeof(std::uint64_t)) +
            bytes_to_pages(std::uint64_t{clusters_.count()} * sizeof(std::uint64_t));
   }
   // How many slots are in each state. Exact while nobody changes any.

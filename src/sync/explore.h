@@ -87,14 +87,17 @@ enum class Mutant : std::uint8_t {
   kLosePayer,         // a frame that moves with its page forgets who pays for it
   kForgetThaw,        // a device whose swapoff was refused stays as it was made for that
   kCountWraps,        // 26: a slot takes one more sharer than it can count
+  kSettleQuietly,     // who waits for writes is not told that some were settled
   kForgetElsewhere,   // 26: what a slot's word has no room for is not brought back
 };
 
-// What the engine does in two ways, each shown to be right: how a load keeps its bytes (vm/load_marks.h).
+// What the engine does in two ways, each shown to be right: how a load keeps its bytes (vm/load_marks.h); and
+// a clock taken away, which would hide a signal that is lost.
 enum class Variant : std::uint8_t {
   kAsBuilt,  // from a device with a mark, from the pool with the slot's lock alone
   kPins,     // always the lock alone
   kMarks,    // always a mark
+  kNoClock,  // as built, and who waits for a write waits until he is told
 };
 
 #ifdef COLDPRESS_SCHED

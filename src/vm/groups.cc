@@ -286,7 +286,8 @@ bool Space::reclaim_group(AccountId id, std::int64_t target, Worker& worker, std
         return false;
       }
       if (account.usage() >= account.max.load(sync::kRelaxed)) {
-        writes ? await_write(settled) : sync::sleep_ns(kLookNs);
+        writes && !device_stuck_.load(sync::kRelaxed) ? await_write(settled, worker)
+                                                      : sync::sleep_ns(kLookNs);
       }
     }
     if (usage_source_ != nullptr && !usage_source_->keep_going()) return true;

@@ -17,6 +17,7 @@
 // background does both. What compression alone can not hold goes on to a swap device: writeback.cc.
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "base/log.h"
 #include "sync/explore.h"
@@ -46,12 +47,12 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker, std::int64_t until_n
   // Captures before the first pages are old enough to be compressed; more take out only what comes back.
   std::uint64_t most_idle_steps = 4 * rest_target() / kGroupFrames + 64;
   std::uint64_t idle_steps = 0, gone = pages_gone(), gone_at_first = gone;
-  std::int64_t waiting_until = 0;
+  DeviceWait device;
   std::size_t pending = worker.pending_count;
   while (group_->usage() > target) {
     if (worker.pending_count > pending) return true;  // threads wait for what was put aside on the way
     if (worker.background && target >= group_->low() && faults_do_it()) return true;
-    std::uint32_t settled = writes_settled_.ticket();
+    device.ticket = writes_settled_.ticket();
     bool step = reclaim_step(urgent, worker);
     if (std::uint64_t now_gone = pages_gone(); now_gone != gone) {
       gone = now_gone;
@@ -59,8 +60,8 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker, std::int64_t until_n
     }
     if (step && ++idle_steps <= most_idle_steps) {
       failures = 0;
-      waiting_until = 0;
-    } else if (wait_for_device(settled, waiting_until)) {
+      device.until_ns = 0;
+    } else if (wait_for_device(device, worker)) {
       failures = 0;
     } else if (++failures >= kFutileTurns) {
       if (group_->usage() < group_->limit()) return false;
@@ -74,7 +75,7 @@ bool Space::reclaim_to(std::int64_t target, Worker& worker, std::int64_t until_n
     }
     if (usage_source_ != nullptr && !usage_source_->keep_going()) return true;
     // Others may bring back what goes, for ever. Where nothing goes, that is to be found out.
-    bool goes_on = failures == 0 && waiting_until == 0 && gone != gone_at_first;
+    bool goes_on = failures == 0 && device.until_ns == 0 && gone != gone_at_first;
     if (until_ns != 0 && goes_on && sync::now_ns() > until_ns) return true;
     urgent = group_->usage() >= group_->limit();
   }
@@ -116,21 +117,21 @@ bool Space::faults_do_it() {
 
 // Whoever needs memory waits for writes that are under way, as long as there are some; not for ever, since a
 // device may never answer.
-bool Space::wait_for_device(std::uint32_t ticket, std::int64_t& until) {
+bool Space::wait_for_device(DeviceWait& wait, const Worker& worker) {
   constexpr std::int64_t kPatienceNs = 1'000'000'000;
   bool writes = devices_.under_way_bytes() > 0 || writing_.load(sync::kRelaxed);
   if (!writes || device_stuck_.load(sync::kRelaxed) || group_->usage() < group_->limit()) return false;
   std::int64_t now = sync::now_ns();
-  if (until == 0) until = now + kPatienceNs;
-  if (now > until) {
+  std::uint64_t written = group_->stats().zswpwb.load(sync::kRelaxed);
+  if (wait.until_ns == 0 || written != std::exchange(wait.written, written))
+    wait.until_ns = now + kPatienceNs;
+  if (now > wait.until_ns) {
     device_stuck_.store(true, sync::kRelaxed);
-    if (!stuck_reported_.exchange(true)) {
-      report(Text() << "a swap device has not answered for a second: what was to go there stays in memory, "
-                       "and the limit may not be held until it does");
-    }
+    if (!stuck_reported_.exchange(true))
+      report(Text() << "a swap device has not answered for a second: what was to go there stays in memory");
     return false;
   }
-  await_write(ticket);
+  if (usage_source_ == nullptr || usage_source_->keep_going()) await_write(wait.ticket, worker);
   return true;
 }
 

@@ -275,7 +275,8 @@ class Space {
   bool pack(memgroup::AccountId scope) REQUIRES(devices_.writer());
   bool next_victim(memgroup::AccountId scope, zswap::Zswap::Victim* victim) REQUIRES(devices_.writer());
   bool settle_writes(std::int64_t wait_ns) REQUIRES(devices_.writer());
-  void await_write(std::uint32_t ticket) EXCLUDES(devices_.writer());
+  void await_write(std::uint32_t ticket, const Worker& worker) EXCLUDES(devices_.writer());
+  void tell_settled();
   void settle(const swap::Move& move, bool written);
   void write_failed();
   void shrink_pool(Worker& worker) EXCLUDES(layout_);
@@ -331,7 +332,7 @@ class Space {
   std::uint32_t shadow_now(PageIndex page) REQUIRES(layout_);
   void limit_missed();
   bool shared_lately() const;
-  bool wait_for_device(std::uint32_t ticket, std::int64_t& until);
+  bool wait_for_device(DeviceWait& wait, const Worker& worker);
 
   os::Mmu* mmu_ = nullptr;
   memgroup::Group* group_ = nullptr;
@@ -386,7 +387,6 @@ class Space {
   sync::Mutex scan_mutex_;  // before the layout mutex
   PageIndex hand_ GUARDED_BY(scan_mutex_);
   PageIndex group_hands_[memgroup::kMaxAccounts] GUARDED_BY(scan_mutex_);
-  static constexpr std::size_t kFillHints = 64;
   FillHint fill_hints_[kFillHints] GUARDED_BY(layout_);
   Readahead readahead_;
   sync::Atomic<std::uint64_t> captures_{0};  // the clock of refault distances

@@ -54,15 +54,20 @@ struct FillHint {
   PageIndex next;
   std::uint32_t window = 1;
 };
+inline constexpr std::size_t kFillHints = 64;
+
+// reclaim.cc: of one who waits for writes under way: until when, what was settled last, and written by then.
+struct DeviceWait {
+  std::uint32_t ticket = 0;
+  std::int64_t until_ns = 0;
+  std::uint64_t written = 0;
+};
 
 // groups.cc: pages were charged that MADV_DONTNEED may still have to drop.
 struct Recheck {
   sync::Atomic<bool> wanted{false};
   std::int64_t next_ns = 0, pause_ns = 0;  // the background's own
 };
-
-// writeback.cc, reclaim.cc: how long a device is waited for at a time.
-inline constexpr std::int64_t kWritePatienceNs = 10'000'000;
 
 inline constexpr std::uint32_t kFutileTurns = 4;  // of a hand, before reclaim gives up
 

@@ -27,6 +27,7 @@ using memgroup::add_to;
 using swap::State;
 namespace {
 
+constexpr std::int64_t kPatienceNs = 10'000'000;
 constexpr std::uint64_t kMostVictims = 4096;  // looked at for one segment
 
 }  // namespace
@@ -89,10 +90,10 @@ bool Space::write_back(WritebackNeed need, Worker& worker, memgroup::AccountId a
     progress = pack(account);
     writing_.store(false, sync::kRelaxed);
   }
-  if (!progress && need == WritebackNeed::kLastResort) settle_writes(kWritePatienceNs);
+  if (!progress && need == WritebackNeed::kLastResort) settle_writes(kPatienceNs);
   progress = progress || left.load(sync::kRelaxed) != before;
   devices_.writer().unlock();
-  writes_settled_.signal();
+  tell_settled();
   return progress;
 }
 
@@ -109,7 +110,7 @@ void Space::tidy_devices(Worker& worker) {
   devices_.discard_some();
   writing_.store(false, sync::kRelaxed);
   devices_.writer().unlock();
-  writes_settled_.signal();
+  tell_settled();
 }
 
 // The next entry to go, of the accounts in `scope` that may write back: a few of each in turn.
@@ -179,21 +180,28 @@ bool Space::pack(memgroup::AccountId scope) {
 
 bool Space::settle_writes(std::int64_t wait_ns) {
   bool any = devices_.reap(wait_ns, [this](const swap::Move& move, bool written) { settle(move, written); });
-  if (any) writes_settled_.signal();
+  if (any) tell_settled();
   if (any && device_stuck_.exchange(false, sync::kRelaxed)) hope_again();
   return any;
 }
 
-// Until a write was settled after `ticket` was taken: at the device, by whoever finds the writer's place
-// free, and of him by the others.
-void Space::await_write(std::uint32_t ticket) {
-  if (!devices_.writer().try_lock()) {
-    writes_settled_.wait(ticket, kWritePatienceNs);
+// Until a write was settled after `ticket` was taken: at the device, by whoever may and finds the writer's
+// place free, and of him by the others. For a moment only: a fork may wait for the caller.
+void Space::await_write(std::uint32_t ticket, const Worker& worker) {
+  constexpr std::int64_t kMomentNs = 1'000'000;
+  if (!worker.devices || !devices_.writer().try_lock()) {
+    sync::mark("reclaim: waits for a write");
+    writes_settled_.wait(ticket, sync::is_variant(sync::Variant::kNoClock) ? sync::kForever : kMomentNs);
     return;
   }
-  settle_writes(kWritePatienceNs);
+  settle_writes(kMomentNs);
   devices_.writer().unlock();
-  writes_settled_.signal();
+  tell_settled();
+}
+
+// For whoever waits for that.
+void Space::tell_settled() {
+  if (!sync::is_mutant(sync::Mutant::kSettleQuietly)) writes_settled_.signal();
 }
 
 bool Space::finish_writes_to(std::size_t area, std::int64_t wait_ns) {
@@ -201,7 +209,7 @@ bool Space::finish_writes_to(std::size_t area, std::int64_t wait_ns) {
   while (devices_.writes_to(area) > 0) {
     if (sync::now_ns() > until) return false;
     sync::MutexLock writer(devices_.writer());
-    settle_writes(kWritePatienceNs);
+    settle_writes(kPatienceNs);
   }
   return true;
 }
@@ -298,7 +306,7 @@ Space::SwapOff Space::swap_off(std::size_t area, bool goes_on, Worker& worker) {
   }
   // What is on its way there arrives first, or nobody would look for it.
   bool waits = !goes_on && !sync::is_mutant(sync::Mutant::kNoWaitForWrites);
-  SwapOff result = !waits || finish_writes_to(area, 50 * kWritePatienceNs) ? SwapOff::kDone : SwapOff::kBusy;
+  SwapOff result = !waits || finish_writes_to(area, 50 * kPatienceNs) ? SwapOff::kDone : SwapOff::kBusy;
   std::int64_t until = sync::now_ns() + kSliceNs;
   swap::Owner owner;
   for (std::uint32_t record = 0;
@@ -340,7 +348,7 @@ bool Space::room_within(memgroup::AccountId account, Worker& worker) {
   // Twice: what is new in the pool gets a second turn.
   for (int turn = 0; goes_on && turn < 2 && over() >= most; ++turn) {
     write_back(WritebackNeed::kLastResort, worker, -zswap_max_left() >= most ? memgroup::kProcess : account);
-    finish_writes(kWritePatienceNs);
+    finish_writes(kPatienceNs);
   }
   return accounts.room(account) > 0 && over() < most;
 }

@@ -24,7 +24,7 @@ def command(test, release, sched):
     if program == "sched":
         return [str(sched / "tests/sched/sched_scenarios"), "--scenario", name]
     if program == "ctest":
-        return ["ctest", "--test-dir", str(sched), "-j", str(os.cpu_count()), "-L", name]
+        return ["ctest", "--test-dir", str(sched), "-j", str(os.cpu_count()), "-L", name, "--no-tests=error"]
     kind = program.split("_")[0]
     return [str(release / "tests" / kind / program), f"--gtest_filter={name}"]
 

@@ -114,7 +114,7 @@ TEST(SpaceClone, ACloneOfAClone) {
   w.expect_at(kFrom.begin);
 }
 
-// More page words than a slot can count: further ones name a slot of their own.
+// More page words than a slot's own word can count.
 TEST(SpaceClone, MoreThanASlotCounts) {
   constexpr std::uint64_t kClones = 2 * swap::kMaxCount + 50;
   for (ContentKind kind : {ContentKind::kCompressible, ContentKind::kZero}) {

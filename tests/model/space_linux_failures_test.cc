@@ -2,7 +2,7 @@
 // refused, cut short, or done and said not to be. What every page reads is compared, in a forked child too,
 // and nothing may be left over. As space_failures_test.cc on the simulated machine.
 //
-// The sources that make these calls are compiled here once more, with raw_syscall() replaced. Needs
+// The sources that make these calls are compiled here once more, with the calls replaced. Needs
 // userfaultfd with UFFDIO_MOVE; where it is not allowed the program ends with 77.
 #include <gtest/gtest.h>
 #include <setjmp.h>
@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "base/units.h"
+#include "os/linux/syscalls.h"
 #include "os/linux/uffd_abi.h"
 #include "sync/raw_syscall.h"
 
@@ -89,10 +90,43 @@ inline long faulty_syscall(long number, long a = 0, long b = 0, long c = 0, long
 
 }  // namespace coldpress::testing
 
-#define raw_syscall ::coldpress::testing::faulty_syscall
+namespace coldpress::os {
+
+// As in os/linux/syscalls.h, whose own stay what they are for everybody else.
+inline long faulty_ioctl(int fd, unsigned long request, void* argument) {
+  return testing::faulty_syscall(SYS_ioctl, fd, static_cast<long>(request), reinterpret_cast<long>(argument));
+}
+inline long faulty_read(int fd, void* buffer, std::size_t bytes) {
+  return testing::faulty_syscall(SYS_read, fd, reinterpret_cast<long>(buffer), static_cast<long>(bytes));
+}
+inline long faulty_pread(int fd, void* buffer, std::size_t bytes, std::uint64_t offset) {
+  return testing::faulty_syscall(SYS_pread64, fd, reinterpret_cast<long>(buffer), static_cast<long>(bytes),
+                                 static_cast<long>(offset));
+}
+inline long faulty_madvise(void* start, std::size_t bytes, int advice) {
+  return testing::faulty_syscall(SYS_madvise, reinterpret_cast<long>(start), static_cast<long>(bytes),
+                                 advice);
+}
+inline long faulty_poll(pollfd* fds, unsigned count, std::int64_t timeout_ns) {
+  timespec timeout{timeout_ns / 1000000000, timeout_ns % 1000000000};
+  return testing::faulty_syscall(SYS_ppoll, reinterpret_cast<long>(fds), count,
+                                 timeout_ns < 0 ? 0 : reinterpret_cast<long>(&timeout));
+}
+
+}  // namespace coldpress::os
+
+#define sys_ioctl faulty_ioctl
+#define sys_read faulty_read
+#define sys_pread faulty_pread
+#define sys_madvise faulty_madvise
+#define sys_poll faulty_poll
 #include "os/linux/linux_mmu.cc"
 #include "os/linux/userfault.cc"
-#undef raw_syscall
+#undef sys_ioctl
+#undef sys_read
+#undef sys_pread
+#undef sys_madvise
+#undef sys_poll
 
 #include "space_linux_machine.h"
 #include "support/page_pattern.h"
@@ -197,7 +231,9 @@ class SpaceLinuxFailures : public ::testing::TestWithParam<Failure> {
       ASSERT_EQ(waitpid(child, &status, 0), child);
     }
     // A child that could not be filled is ended rather than let read zeros.
-    ASSERT_TRUE(status == 0 || WIFSIGNALED(status)) << "the child saw other bytes";
+    bool fills = failure_.request == UFFDIO_COPY || failure_.request == os::abi::kUffdioPoison;
+    ASSERT_TRUE(status == 0 || (fills && WIFSIGNALED(status))) << "the child saw other bytes: " << status;
+    whole_children_ += status == 0 ? 1 : 0;
     for (std::uint64_t i = 0; i < kPages; i += 5) {
       if (i != kDamaged) write(i);
     }
@@ -240,7 +276,7 @@ class SpaceLinuxFailures : public ::testing::TestWithParam<Failure> {
   }
 
   Failure failure_ = GetParam();
-  std::uint64_t at_ = 0, times_ = 0;
+  std::uint64_t at_ = 0, times_ = 0, whole_children_ = 0;
 };
 
 TEST_P(SpaceLinuxFailures, OneAfterTheOther) {
@@ -257,6 +293,7 @@ TEST_P(SpaceLinuxFailures, OneAfterTheOther) {
     }
   }
   alarm(0);
+  EXPECT_GT(whole_children_, 0u);
   EXPECT_GT(calls, 0u) << "nothing could fail: this proves nothing";
   std::cout << calls << " calls\n";
 }

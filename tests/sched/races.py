@@ -26,6 +26,7 @@ MAILS = [
             "writeback_against_swapoff",
             "writeback_against_end_of_group",
             "two_writers",
+            "write_is_awaited",
             "failing_writes",
         ],
     ),

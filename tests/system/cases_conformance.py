@@ -1,5 +1,6 @@
 """The kernel's own cases of zswap and zram on real memory, and those beyond (tests/conformance/rows.py)."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -180,19 +181,26 @@ def ends_in_every_tier():
             argv = [str(pathlib.Path(sys.executable).resolve()), "-c", EVERY_TIER]
             outcome = run(run_line(30 * MIB, argv, options), interact=talk)
             check(outcome.status == status, f"{end}: {outcome.describe()}")
-            holders = [
-                link
-                for link in pathlib.Path("/proc").glob("[0-9]*/task/*/fd/*")
-                if is_link_to(link, device)
-            ]
+            holders = list(who_has_open(device))
             check(not holders, f"{end}: {holders} have the device open")
 
 
-def is_link_to(link, path):
+def who_has_open(path):
+    """Threads come and go meanwhile."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with contextlib.suppress(OSError):
+                    directory = f"/proc/{pid}/task/{task}/fd"
+                    links = [f"{directory}/{fd}" for fd in os.listdir(directory)]
+                    yield from (link for link in links if link_of(link).startswith(path))
+
+
+def link_of(path):
     try:
-        return os.readlink(link).startswith(path)
+        return os.readlink(path)
     except OSError:
-        return False
+        return ""
 
 
 def call_stat(pid):

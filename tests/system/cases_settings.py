@@ -1,6 +1,6 @@
 """Settings of a running process: they are told as they were set, and do what they say."""
 
-from cases_orders import COMPRESSIBLE, order, told, with_filled
+from cases_orders import COMPRESSIBLE, order, quiet, told, with_filled
 from harness import (
     MIB,
     case,
@@ -117,5 +117,9 @@ def order_accept_threshold():
         wait_until(lambda: stat_json(pid)["zswpwb"] > 200, "writeback")
         # What is left is what the threshold says, and what came to the pool since.
         wait_until(lambda: stat_json(pid)["pool_bytes"] < 2 * MIB, "the threshold", 40)
+        wait_until(lambda: quiet(pid, "zswpwb"), "the end of it", 40)
+        # Three tenths of a tenth of the limit; a segment more than was needed may have been under way.
+        left = stat_json(pid)["pool_bytes"]
+        check(left > 512 << 10, f"all went: {left} bytes are left")
 
     with_filled(COMPRESSIBLE, ["--swap", "ram:256M"], look)

@@ -15,7 +15,7 @@ void* create_stats_page(void* at, int* fd) {
     sys_close(static_cast<int>(memfd));
     return nullptr;
   }
-  std::byte kept[kStatsFileBytes];
+  std::byte kept[kStatsFileKeptBytes];  // on a stack of the program's, perhaps a small one
   if (at != nullptr) std::memcpy(kept, at, sizeof kept);
   void* page = sys_mmap(at, kStatsFileBytes, PROT_READ | PROT_WRITE,
                         MAP_SHARED | (at != nullptr ? MAP_FIXED : 0), static_cast<int>(memfd));

@@ -10,6 +10,7 @@ namespace coldpress::os {
 
 inline constexpr char kStatsFileName[] = "coldpress-stats";
 inline constexpr std::size_t kStatsFileBytes = 3 * 4096;
+inline constexpr std::size_t kStatsFileKeptBytes = 4096;  // when it is made anew
 
 // Maps a new statistics page, at `at` when not null (replacing what is there, keeping its content).
 // Returns the address and the descriptor; nullptr on failure.

@@ -82,10 +82,17 @@ void SimDevice::submit_write(std::uint64_t offset, const std::byte* from, std::s
 }
 
 std::size_t SimDevice::reap(std::span<Completion> completions, std::int64_t wait_ns) {
+  std::size_t count = reap_now(completions, wait_ns == 0);
+  if (count > 0 || wait_ns == 0) return count;
+  sync::sleep_ns(wait_ns);
+  return reap_now(completions, false);
+}
+
+std::size_t SimDevice::reap_now(std::span<Completion> completions, bool perhaps_late) {
   OneStep lock(mutex_);
   std::size_t count = 0;
   while (count < completions.size() && !under_way_.empty()) {
-    if (faults_.answers_never || (wait_ns == 0 && one_in(faults_.late))) break;
+    if (faults_.answers_never || (perhaps_late && one_in(faults_.late))) break;
     std::size_t which = choose_below(under_way_.size(), next_random());
     Write write = under_way_[which];
     under_way_.erase(under_way_.begin() + static_cast<std::ptrdiff_t>(which));

@@ -63,6 +63,7 @@ class SimDevice final : public BlockDevice {
   };
   std::uint64_t next_random();
   bool one_in(std::uint32_t odds);
+  std::size_t reap_now(std::span<Completion> completions, bool perhaps_late);
   IoStatus finish(const Write& write);
 
   mutable sync::Mutex mutex_;

@@ -137,6 +137,30 @@ void two_writers(Run& run) {
   m.check();
 }
 
+// One who needs memory, and may not touch devices himself, waits for what another writes: he is told when it
+// has arrived. The clock, which would hide that he is not, is away.
+void write_is_awaited(Run& run) {
+  constexpr std::int64_t kLimit = 1000;
+  Machine m(run, {.limit_pages = kLimit, .devices = 1, .variant = sync::Variant::kNoClock});
+  PageRange pages = m.map(2);
+  m.out(pages.begin, 1);
+  m.out(pages.begin + 1, 2);
+  run.task("writer", [&] {
+    m.write_back();
+    m.settle_writes();
+  });
+  run.task("reclaimer", [&] {
+    m.worker().devices = false;
+    m.group().set_usage(kLimit);
+    m.space().reclaim_to(kLimit - 1, m.worker());
+    m.group().set_usage(0);
+  });
+  run.go();
+  m.finish_writes();
+  for (std::uint64_t i = 0; i < 2; ++i) MUST(m.read(pages.begin + i) == i + 1);
+  m.check();
+}
+
 }  // namespace
 
 std::vector<Scenario> writeback_scenarios() {
@@ -150,6 +174,10 @@ std::vector<Scenario> writeback_scenarios() {
                    {Mutant::kNoIdentityCheck, "no_identity_check"},
                    {Mutant::kSettleUnchecked, "settle_unchecked"},
                    {Mutant::kForgetRecord, "forget_record"}}},
+      {.name = "write_is_awaited",
+       .body = write_is_awaited,
+       .marks = {"reclaim: waits for a write"},
+       .mutants = {{Mutant::kSettleQuietly, "settle_quietly"}}},
       {.name = "writeback_against_exchange",
        .body = writeback_against_exchange,
        .marks = {"writeback: the page has gone during the write"},

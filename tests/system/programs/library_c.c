@@ -94,19 +94,20 @@ static void devices(coldpress_pager* pager, const char* file, coldpress_region* 
   require(s.swap_pages > 1000 && s.pswpin > 0 && s.pswpout > 0, "the device is in use");
   expect(coldpress_writeback(pager, kMiB, &error), COLDPRESS_OK, error.text);
   coldpress_device told[3];
+  char settings[1024];
   size_t all = 0;
-  expect(coldpress_get_devices(pager, told, 3, sizeof *told, &all), COLDPRESS_OK, "devices");
+  expect(coldpress_get_devices(pager, told, 3, sizeof *told, &all, &error), COLDPRESS_OK, "devices");
   require(all == 2 && strcmp(told[0].name, file) == 0 && strncmp(told[1].name, "ram", 4) == 0, "two devices");
   require(told[0].pages + told[1].pages > 1000 && told[0].used_bytes <= told[0].size_bytes, "their use");
   require(told[0].size_bytes > 255 * kMiB && !told[0].failing && told[0].priority == 0, "what the first is");
   told[0].pages = 7;
-  expect(coldpress_get_devices(pager, told, 0, sizeof *told, &all), COLDPRESS_OK, "how many");
+  expect(coldpress_get_devices(pager, told, 0, sizeof *told, &all, &error), COLDPRESS_OK, "how many");
   require(all == 2 && told[0].pages == 7, "none is filled");
-  expect(coldpress_get_devices(pager, NULL, 1, sizeof *told, &all), COLDPRESS_INVALID, "no place");
-  expect(coldpress_get_settings(pager, error.text, sizeof error.text), COLDPRESS_OK, "settings");
-  require(strstr(error.text, "limit=33554432\n") != NULL && strstr(error.text, "codec=lz4\n") != NULL,
+  expect(coldpress_get_devices(pager, NULL, 1, sizeof *told, &all, &error), COLDPRESS_INVALID, "no place");
+  expect(coldpress_get_settings(pager, settings, sizeof settings, &error), COLDPRESS_OK, error.text);
+  require(strstr(settings, "limit=33554432\n") != NULL && strstr(settings, "codec=lz4\n") != NULL,
           "settings");
-  expect(coldpress_get_settings(pager, error.text, 10), COLDPRESS_OUT_OF_RANGE, "ten bytes");
+  expect(coldpress_get_settings(pager, settings, 10, &error), COLDPRESS_OUT_OF_RANGE, "ten bytes");
   expect(coldpress_swapoff(pager, "ram", &error), COLDPRESS_OK, error.text);
   expect(coldpress_swapoff(pager, file, &error), COLDPRESS_REFUSED, "swapoff without room");
   expect(coldpress_cancel(pager), COLDPRESS_OK, "nobody waits");

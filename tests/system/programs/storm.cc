@@ -29,10 +29,13 @@ class Crowd {
     close(go_[1]);
     char word = 1;
     require(write(here_[1], &word, 1) == 1, "write");
+    close(here_[1]);
     while (read(go_[0], &word, 1) < 0 && errno == EINTR) {
     }
   }
   void wait_for(unsigned children) {
+    close(here_[1]);  // so that the end of a child that says nothing is seen
+    here_[1] = -1;
     char word;
     for (unsigned i = 0; i < children; ++i)
       require(read(here_[0], &word, 1) == 1, "a child has said nothing");

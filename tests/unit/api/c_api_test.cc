@@ -110,8 +110,9 @@ TEST(CApi, NothingAtAll) {
   EXPECT_EQ(coldpress_swapoff(nullptr, "ram", &error), COLDPRESS_INVALID);
   EXPECT_EQ(coldpress_get_statistics(nullptr, nullptr, 0), COLDPRESS_INVALID);
   std::size_t all = 0;
-  EXPECT_EQ(coldpress_get_devices(nullptr, nullptr, 0, sizeof(coldpress_device), &all), COLDPRESS_INVALID);
-  EXPECT_EQ(coldpress_get_settings(nullptr, error.text, sizeof error.text), COLDPRESS_INVALID);
+  EXPECT_EQ(coldpress_get_devices(nullptr, nullptr, 0, sizeof(coldpress_device), &all, &error),
+            COLDPRESS_INVALID);
+  EXPECT_EQ(coldpress_get_settings(nullptr, error.text, sizeof error.text, nullptr), COLDPRESS_INVALID);
 
   coldpress_region* region = reinterpret_cast<coldpress_region*>(8);
   EXPECT_EQ(coldpress_map(nullptr, 4096, nullptr, &region), COLDPRESS_INVALID);
