@@ -35,7 +35,7 @@ class ShareCounts {
     std::uint32_t count;
   };
   std::size_t home(std::uint32_t slot) const REQUIRES(mutex_) {
-    return slot * 0x9e3779b1u & (extras_.capacity() - 1);
+    return std::size_t{slot} * 0x9e3779b1u & (extras_.capacity() - 1);
   }
   std::size_t find(std::uint32_t slot) REQUIRES(mutex_);
   void remove(std::size_t at) REQUIRES(mutex_);

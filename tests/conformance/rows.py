@@ -25,7 +25,10 @@ ROWS = {
             "writeback_enabled, writeback_disabled",
             ["model_groups:SpaceGroups.AZeroAboveKeepsPagesFromDevices", "system:order_writeback"],
         ),
-        ("writeback, a parent's value", ["model_groups:SpaceGroups.AZeroAboveKeepsPagesFromDevices"]),
+        (
+            "writeback, a parent's value",
+            ["model_groups:SpaceGroups.AZeroAboveKeepsPagesFromDevices", "system:library_swap"],
+        ),
         (
             "no_kmem_bypass: charged to the owner",
             [
@@ -36,7 +39,10 @@ ROWS = {
         ),
         (
             "no_invasive_cgroup_shrink",
-            ["model_groups:SpaceGroups.WithoutRoomInZswapPagesGoOnToADevice"],
+            [
+                "model_groups:SpaceGroups.WithoutRoomInZswapPagesGoOnToADevice",
+                "system:library_swap",
+            ],
         ),
         (
             "zswap_incompressible",
@@ -140,7 +146,7 @@ ROWS = {
         ),
         (
             "4 hysteresis (the pool refuses nothing: writeback goes on until the accept threshold)",
-            ["model_swap:SpaceSwap.WritebackHasHysteresis"],
+            ["model_swap:SpaceSwap.WritebackHasHysteresis", "system:order_accept_threshold"],
         ),
         ("5 second chance", ["unit_zswap:ZswapTest.VictimsComeOldestFirstAndGoRound"]),
         (

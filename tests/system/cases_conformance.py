@@ -61,6 +61,27 @@ def swapin_nozswap():
 
 
 @case(timeout_s=120, serial=True)
+def pressure():
+    """The time that a program waits for its pages is told; of one that has its memory there is none."""
+
+    def talk(process):
+        expect_line(process, "filled")
+        say(process)
+        expect_line(process, "whole")
+
+    calm, pressed = (
+        run_limited(limit, COMPRESSIBLE, ["--quiet", "--swap", "none"], interact=talk)
+        for limit in (400 * MIB, 24 * MIB)
+    )
+    check(calm.status == pressed.status == 0, pressed.describe())
+    check(calm.stats["some_total_us"] == calm.stats["full_total_us"] == 0, f"{calm.stats}")
+    some, full = pressed.stats["some_total_us"], pressed.stats["full_total_us"]
+    # Ten thousand loads, of a microsecond at least.
+    check(pressed.stats["pgmajfault"] * 0.5 < some < pressed.watcher.seconds * 2e6, f"{pressed.stats}")
+    check(full <= some, f"{pressed.stats}")
+
+
+@case(timeout_s=120, serial=True)
 def zswapin():
     """Without a device all of it comes back from the pool."""
 

@@ -128,6 +128,63 @@ void groups(coldpress::Pager& pager) {
   check(of_small);
 }
 
+// The limits of groups other than max, where pages may go on to a device.
+void limits(coldpress::Pager& pager) {
+  using coldpress::Group;
+  constexpr std::size_t kBytes = 12 * kMiB;
+  expect(pager.swapon("ram:64M"), "", "swapon for groups");
+  auto filled = [&](Group& group, bool random) {
+    coldpress::Region region = pager.map(kBytes, group);
+    auto* at = static_cast<Byte*>(region.data());
+    for (std::size_t i = 0; i < kBytes / kPageSize; ++i)
+      fill_page(at + i * kPageSize, random ? key_of(i) : compressible_key(i));
+    return region;
+  };
+  auto whole = [&](const coldpress::Region& region, bool random) {
+    const auto* at = static_cast<const Byte*>(region.data());
+    for (std::size_t i = 0; i < kBytes / kPageSize; ++i)
+      check_page("limits", at + i * kPageSize, random ? key_of(i) : compressible_key(i));
+  };
+  {
+    Group high = pager.group({.high_bytes = 5 * kMiB});
+    coldpress::Region region = filled(high, false);
+    wait_for("high", [&] { return high.statistics().current_bytes <= 5 * kMiB; });
+    auto told = high.statistics();
+    require(told.events_high > 0 && told.events_max == 0, "high is an event, and no max");
+    require(told.peak_bytes > 5 * kMiB && told.peak_bytes <= kBytes + kMiB, "the peak");
+    whole(region, false);
+    require(high.statistics().some_total_us > 0, "it has waited for pages");
+  }
+  {
+    Group small_pool = pager.group({.max_bytes = 4 * kMiB, .zswap_max_bytes = kMiB / 4});
+    coldpress::Region region = filled(small_pool, false);
+    wait_for("zswap max", [&] { return small_pool.statistics().stored_bytes <= kMiB / 4; });
+    auto told = small_pool.statistics();
+    require(told.events_zswap_max > 0 && told.swap_bytes > 0 && told.zswpwb > 0, "the rest is on the device");
+    whole(region, false);
+  }
+  {
+    Group no_swap = pager.group({.max_bytes = 4 * kMiB, .swap_max_bytes = 64 * kPageSize});
+    coldpress::Region region = filled(no_swap, true);
+    auto told = no_swap.statistics();
+    require(told.events_swap_max > 0 && told.swap_bytes <= 64 * kPageSize, "swap max");
+    require(told.limit_exceeded > 0, "what can go nowhere stays, and is counted");
+    whole(region, true);
+  }
+  {
+    Group parent = pager.group({.zswap_writeback = false});
+    Group child = pager.group({.max_bytes = 4 * kMiB, .zswap_max_bytes = kMiB / 4}, parent);
+    coldpress::Region region = filled(child, false);
+    require(child.statistics().zswpwb == 0 && child.statistics().swap_bytes == 0, "a 0 above wins");
+    whole(region, false);
+    parent.set_limits({});
+    child.reclaim(2 * kMiB);
+    wait_for("writeback", [&] { return child.statistics().zswpwb > 0; });
+    whole(region, false);
+  }
+  expect(pager.swapoff("ram"), "", "swapoff for groups");
+}
+
 int run(const std::string& file, bool signal) {
   using coldpress::Pager;
   coldpress::PagerOptions options{.limit_bytes = 32 * kMiB};
@@ -220,6 +277,8 @@ int run(const std::string& file, bool signal) {
   expect(pager.set_limit(32 * kMiB), "", "the limit as it was");
   usage(pager);
   groups(pager);
+  limits(pager);
+  require(pager.statistics().some_total_us > 0, "the program has waited for pages");
   std::printf("whole\n");
   return 0;
 }

@@ -3,6 +3,7 @@
 //
 // The device's source is compiled here once more, with the system calls that it uses replaced. And without
 // any of that: a file system that is full, a file with a limit.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <liburing.h>
 #include <sched.h>
@@ -30,6 +31,7 @@ struct Plan {
 Plan g_plan;
 std::uint64_t g_transfers = 0;  // since the plan was made
 bool g_refuse_submit = false;   // the plan is for those, and for nothing else
+bool g_any_call = false;        // the plan is for every call but close()
 int g_forced[64];               // results of writes in the ring, by tag; 0: its own
 
 void make_plan(const Plan& plan, bool of_submits = false) {
@@ -44,7 +46,7 @@ bool planned() {
 
 inline long faulty_syscall(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0,
                            long f = 0) {
-  bool transfer = number == SYS_pread64 || number == SYS_pwrite64;
+  bool transfer = number == SYS_pread64 || number == SYS_pwrite64 || (g_any_call && number != SYS_close);
   if (!transfer || g_refuse_submit || !planned()) return coldpress::raw_syscall(number, a, b, c, d, e, f);
   if (g_plan.answer <= 0) return g_plan.answer;
   return coldpress::raw_syscall(number, a, b, std::min(c, g_plan.answer), d, e, f);
@@ -210,6 +212,50 @@ TEST_P(FileDeviceFaults, EveryWriteIsCutShortOrRefused) {
   }
   write_all(++round);
   EXPECT_EQ(verify(round), 0u) << "afterwards it goes on as before";
+}
+
+std::size_t open_descriptors() {
+  std::size_t count = 0;
+  for (int fd = 0; fd < 1024; ++fd) count += fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
+  return count;
+}
+
+// A device that could not be opened says why, keeps nothing open, and can be opened afterwards.
+TEST_P(FileDeviceFaults, EveryCallOfOpeningFails) {
+  int directory = open(directory_.c_str(), O_PATH | O_DIRECTORY);
+  ASSERT_GE(directory, 0);
+  for (bool unlinked : {false, true}) {
+    device_.close();
+    auto open_it = [&] {
+      return unlinked ? device_.open_unlinked(directory, kParts * kPart)
+                      : device_.open(path().c_str(), kParts * kPart);
+    };
+    for (long answer : {long{-EIO}, long{-EACCES}, long{-ENOMEM}}) {
+      std::uint64_t at = 1;
+      for (bool all = false; !all; ++at) {
+        SCOPED_TRACE("call " + std::to_string(at) + " answers " + std::to_string(answer));
+        std::size_t before = open_descriptors();
+        make_plan({at, 1, answer});
+        testing::g_any_call = true;
+        auto status = open_it();
+        testing::g_any_call = false;
+        all = testing::g_transfers < at;
+        make_plan({});
+        if (status) {
+          EXPECT_TRUE(all || answer == -ENOMEM) << "a read may be tried again, nothing else";
+          device_.close();
+        } else {
+          EXPECT_GT(status.error().text.view().size(), 20u);
+        }
+        EXPECT_EQ(open_descriptors(), before);
+        auto again = open_it();
+        EXPECT_TRUE(again) << again.error().text.view();
+        device_.close();
+      }
+      EXPECT_GT(at, 3u);
+    }
+  }
+  close(directory);
 }
 
 // The buffer of a write that the ring did not take is used again.
