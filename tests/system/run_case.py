@@ -11,6 +11,7 @@ import harness
 import cases_aging  # noqa: F401  (importing registers the cases)
 import cases_bench  # noqa: F401
 import cases_conformance  # noqa: F401
+import cases_block_device  # noqa: F401
 import cases_content  # noqa: F401
 import cases_corruption  # noqa: F401
 import cases_doctor  # noqa: F401
